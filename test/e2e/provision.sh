@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# Installs the programs that the end-to-end tests and the comparison run against, from Debian, where they are missing.
+# Nothing is installed that is there already, whoever installed it (a JDK or a Node.js of the machine's own is used as it is).
+set -euo pipefail
+
+have() { command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ]; }
+# Debian's own interpreter: a version manager's python3 may come first in PATH and not know Debian's packages.
+can_import_requests() { /usr/bin/python3 -c 'import requests' >/dev/null 2>&1; }
+certificates=/etc/ssl/certs/ca-certificates.crt
+
+packages=()
+have curl || packages+=(curl)
+have gcc || packages+=(gcc libc6-dev) # the race detector links C
+have node || packages+=(nodejs)
+have npm || packages+=(npm)
+have java || packages+=(default-jdk-headless)
+have nginx || packages+=(nginx)
+have haproxy || packages+=(haproxy)
+have wrk || packages+=(wrk)
+have promtool || packages+=(prometheus)
+can_import_requests || packages+=(python3-requests)
+[ -s "$certificates" ] || packages+=(ca-certificates)
+
+[ ${#packages[@]} -gt 0 ] || exit 0
+
+if ! have apt-get; then
+  echo "provision: this machine has no apt-get; install what Debian calls: ${packages[*]}" >&2
+  exit 1
+fi
+as_root=()
+if [ "$(id -u)" -ne 0 ]; then
+  if ! sudo -n true 2>/dev/null; then
+    echo "provision: not root, and sudo wants a password; run: sudo apt-get install --no-install-recommends ${packages[*]}" >&2
+    exit 1
+  fi
+  as_root=(sudo)
+fi
+
+# Debian starts a daemon as soon as it is installed. The tests start theirs themselves, so a policy holds the system's back meanwhile.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+  trap '"${as_root[@]}" rm -f "$policy"' EXIT
+  printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
+  "${as_root[@]}" chmod 755 "$policy"
+fi
+
+echo "provision: installing ${packages[*]}"
+"${as_root[@]}" apt-get update -q
+"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${packages[@]}"

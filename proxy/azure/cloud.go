@@ -1,0 +1,82 @@
+package azure
+
+import (
+	"slices"
+	"strings"
+)
+
+// Cloud is one cloud's services. Immutable.
+type Cloud struct {
+	Name string
+	// Login is the host where the cloud's tenants sign in.
+	Login string
+
+	services []*Service
+	byHost   HostMap[*Service]
+}
+
+// CloudNamed gives a cloud of the catalogue: public, usgov or china.
+func CloudNamed(name string) (*Cloud, bool) {
+	return cloudWhere(func(r *cloudRow) bool { return r.name == name })
+}
+
+// CloudFromEnvironment gives the cloud that instance metadata's azEnvironment
+// names, such as "AzureUSGovernment", in any case.
+func CloudFromEnvironment(environment string) (*Cloud, bool) {
+	return cloudWhere(func(r *cloudRow) bool {
+		return slices.ContainsFunc(r.environments, func(e string) bool { return strings.EqualFold(e, environment) })
+	})
+}
+
+// CloudNames lists the clouds of the catalogue, the public one first.
+func CloudNames() []string {
+	var names []string
+	for _, r := range catalogue() {
+		names = append(names, r.name)
+	}
+	return names
+}
+
+func cloudWhere(is func(*cloudRow) bool) (*Cloud, bool) {
+	rows := catalogue()
+	i := slices.IndexFunc(rows, func(r cloudRow) bool { return is(&r) })
+	if i < 0 {
+		return nil, false
+	}
+	services := make([]*Service, len(rows[i].services))
+	for j := range services {
+		services[j] = newService(&rows[i].services[j], rows[i].login)
+	}
+	return newCloud(rows[i].name, rows[i].login, services), true
+}
+
+func newCloud(name, login string, services []*Service) *Cloud {
+	c := &Cloud{Name: name, Login: login, services: services}
+	for _, s := range services {
+		for _, host := range s.hosts {
+			c.byHost.SetHost(host, s)
+		}
+		for _, p := range s.Patterns() {
+			c.byHost.SetPattern(p, s)
+		}
+	}
+	return c
+}
+
+// Services lists the cloud's services, in the catalogue's order. Not to be
+// changed.
+func (c *Cloud) Services() []*Service { return c.services }
+
+// Service gives a service by the name that routes use.
+func (c *Cloud) Service(name string) (*Service, bool) {
+	for _, s := range c.services {
+		if s.Name == name {
+			return s, true
+		}
+	}
+	return nil, false
+}
+
+// ServiceOf gives the service that a host, as NormalizeHost gives it, belongs
+// to: by its exact name, or by a pattern that is safe to match.
+func (c *Cloud) ServiceOf(host string) (*Service, bool) { return c.byHost.Get(host) }

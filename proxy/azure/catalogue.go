@@ -158,8 +158,8 @@ func strangers() []string {
 		"azurecontainerapps.io", "azurecontainer.io", "azurestaticapps.net",
 		"azureedge.net", "azurefd.net", "trafficmanager.net", "usgovtrafficmanager.net", // forward to any origin
 		"cloudapp.net", "cloudapp.azure.com", "usgovcloudapp.net", "chinacloudapp.cn", // virtual machines
-		"inference.ml.azure.com", // owners' containers
-		"logic.azure.com",        // owners' workflows
-		"core.windows.net", "core.usgovcloudapi.net", "core.chinacloudapi.cn",
+		"inference.ml.azure.com",                                                          // owners' containers
+		"logic.azure.com",                                                                 // owners' workflows
+		"web.core.windows.net", "web.core.usgovcloudapi.net", "web.core.chinacloudapi.cn", // static websites
 	}
 }

@@ -1,6 +1,9 @@
 package azure
 
-import "strings"
+import (
+	"maps"
+	"strings"
+)
 
 // Pattern is a set of host names: one label in front of a suffix, or, where
 // Zone is set, one label and a DNS zone. Names with more labels than that are
@@ -74,6 +77,11 @@ func (m *HostMap[V]) SetPattern(p Pattern, v V) {
 		return
 	}
 	set(&m.suffixes, p.Suffix, v)
+}
+
+// clone gives a copy that grows on its own.
+func (m *HostMap[V]) clone() HostMap[V] {
+	return HostMap[V]{maps.Clone(m.hosts), maps.Clone(m.suffixes), maps.Clone(m.zones)}
 }
 
 func set[V any](m *map[string]V, key string, v V) {

@@ -13,19 +13,29 @@ import (
 	"github.com/bearerd/bearerd/proxy/azure"
 )
 
-// Rule is one route as the configuration writes it. The zero value of a field
-// means that it does not restrict, unless it says otherwise.
+// Rule is one route as the configuration writes it. A field's zero value
+// restricts nothing, unless its comment says otherwise.
 type Rule struct {
-	Name          string        // empty: generated from the service or the first host
-	Service       string        // a service of the cloud; empty: told from Hosts, else an API of the operator's own
-	Hosts         []string      // "host", "host:port" or "*.suffix"; empty: all that the service safely has
-	Audience      string        // empty: the service's
-	Identity      imds.Identity // zero: system-assigned
-	Methods       []string
-	Paths         []string          // * is one segment, ** many
-	RequireHeader map[string]string // fields that the call must carry, once, with that value
-	Gateway       string            // name under which the route's one host is a base URL; empty: none
-	Required      bool              // readiness waits for the route's token
+	// Name is what logs, metrics and reasons call the route, unique; empty: it
+	// is made from the service, or from the first host.
+	Name string
+	// Service is a service of the cloud; empty: the one that all hosts belong
+	// to, else an API of the operator's own, which needs an audience.
+	Service string
+	// Hosts are "host", "host:port" or "*.suffix", where the star stands for
+	// one label; empty: every name that is safely the service's. Without a
+	// port, an entry stands for 443, and for 80 with plain http.
+	Hosts []string
+	// Audience is what tokens are asked for; empty: the service's. It vouches
+	// for hosts that are not known to be the service's.
+	Audience string
+	Identity imds.Identity // zero: IMDS's own default
+	Methods  []string
+	Paths    []string // unescaped; * is one segment, ** many
+	// RequireHeader are fields that the call must carry, once, with that value.
+	RequireHeader map[string]string
+	Gateway       string // name of the base URL of the route's one host
+	Required      bool   // readiness waits for the route's token
 	Own           Own
 	Upgrades      []string // only "websocket" exists
 }
@@ -33,25 +43,40 @@ type Rule struct {
 // Own says what becomes of a call that brings a live credential of its own.
 type Own uint8
 
-// The ways to treat a call's own credential.
+// The ways to treat a call with a credential of its own.
 const (
 	OwnPass    Own = iota // forward it untouched
-	OwnReplace            // put ours in its place
+	OwnReplace            // attach ours in place of the caller's
 	OwnRefuse
 )
 
-// Action is what becomes of a call.
-type Action uint8
+// ParseOwn reads the configuration's word for an Own.
+func ParseOwn(word string) (Own, error) {
+	switch word {
+	case "pass":
+		return OwnPass, nil
+	case "replace":
+		return OwnReplace, nil
+	case "refuse":
+		return OwnRefuse, nil
+	}
+	return 0, fmt.Errorf("%q is not known; use pass, replace or refuse", word)
+}
 
-// The actions.
-const (
-	Tunnel Action = iota // no route names the host
-	Inject               // attach the route's token
-	Pass                 // forward untouched: the call has a credential of its own
-	Refuse
-)
+// String gives the configuration's word.
+func (o Own) String() string {
+	switch o {
+	case OwnPass:
+		return "pass"
+	case OwnReplace:
+		return "replace"
+	case OwnRefuse:
+		return "refuse"
+	}
+	return fmt.Sprintf("Own(%d)", uint8(o))
+}
 
-// Route is one compiled rule. Immutable.
+// Route is one compiled rule. Immutable, as are its lists.
 type Route struct {
 	Name        string
 	Index       int            // of the rule
@@ -63,27 +88,26 @@ type Route struct {
 	GatewayPort uint16
 	Required    bool
 	Own         Own
-	Hosts       []string // as matched, with the service's own spelled out
-	Methods     []string
-	Paths       []string
+	Hosts       []string // as matched, the service's own spelled out
+	Methods     []string // empty: all
+	Paths       []string // empty: all
+
+	targets   []target
+	paths     []pathPattern
+	header    []azure.Field
+	websocket bool
+	// reasons for an injection, by the credential that gives way to it, and for
+	// passing a call with such a credential on.
+	inject, pass [azure.Live + 1]string
 }
 
-// Decision is what becomes of a call, and why.
-type Decision struct {
-	Action Action
-	Route  *Route // nil for Tunnel, and for Refuse the route that came closest
-	Code   string // of a Refuse
-	Reason string // for people
-}
+// String names the route for reasons and logs: keyvault (routes[0]).
+func (r *Route) String() string { return fmt.Sprintf("%s (routes[%d])", r.Name, r.Index) }
 
-// The codes of refusals.
-const (
-	// CodeNotPermitted: a route names the host, but none takes the call whole.
-	CodeNotPermitted = "BearerdNotPermitted"
-	// CodeOwnCredential: the route takes the call, but not with a credential of
-	// the caller's own.
-	CodeOwnCredential = "BearerdOwnCredential"
-)
+// restricted reports whether the route takes less than all calls to its hosts.
+func (r *Route) restricted() bool {
+	return len(r.Methods)+len(r.paths)+len(r.header) > 0
+}
 
 // RuleError is one mistake in one rule.
 type RuleError struct {

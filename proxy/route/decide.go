@@ -1,0 +1,259 @@
+package route
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/bearerd/bearerd/proxy/azure"
+)
+
+// Action is what becomes of a call.
+type Action uint8
+
+// The actions.
+const (
+	Tunnel Action = iota // no route names the host: the call is none of ours
+	Inject               // attach the route's token
+	Pass                 // forward untouched, with the caller's own credential
+	Refuse
+)
+
+// String names the action for people.
+func (a Action) String() string {
+	return [...]string{Tunnel: "tunnel", Inject: "inject", Pass: "pass", Refuse: "refuse"}[a]
+}
+
+// The codes of refusals, for the error that the caller gets.
+const (
+	// CodeNotPermitted: routes name the host, and none takes the call whole.
+	CodeNotPermitted = "BearerdNotPermitted"
+	// CodeOwnCredential: a route takes the call, but not with the credential
+	// of its own that it brings.
+	CodeOwnCredential = "BearerdOwnCredential"
+)
+
+// Decision is what becomes of a call, and why.
+type Decision struct {
+	Action Action
+	// Route is the one that takes the call. For a Refuse it is the one that
+	// came closest, for a Tunnel nil.
+	Route  *Route
+	Code   string // of a Refuse
+	Reason string // for people; holds no value of the call's fields or query
+}
+
+// Decide says what becomes of a call at the time now: the first route that
+// takes it whole counts. Where routes name the host and none takes the call,
+// it is refused; it never goes on as if nobody had named it. The call's host
+// must be as azure.NormalizeHost gives it.
+//
+// It does not allocate where the call gets a token and brings no Authorization.
+func (t *Table) Decide(c *azure.Call, now time.Time) Decision {
+	candidates, ok := t.byHost.Get(c.Host)
+	if !ok {
+		return Decision{Action: Tunnel, Reason: "no route names the host"}
+	}
+	m := matcher{call: c}
+	var closest *candidate
+	var best mismatch
+	for i := range candidates {
+		miss := m.compare(&candidates[i])
+		if miss.stage == whole {
+			return candidates[i].route.authorise(c, now)
+		}
+		if closest == nil || miss.stage > best.stage {
+			closest, best = &candidates[i], miss
+		}
+	}
+	return Decision{
+		Action: Refuse, Route: closest.route, Code: CodeNotPermitted,
+		Reason: fmt.Sprintf("no route takes the whole call; %s comes closest, but %s", closest.route, closest.differs(c, best)),
+	}
+}
+
+// authorise decides on a call that the route takes, by the credential that it
+// brings.
+func (r *Route) authorise(c *azure.Call, now time.Time) Decision {
+	own := azure.CredentialOf(c, now)
+	if own == azure.None || own == azure.Dead {
+		return Decision{Action: Inject, Route: r, Reason: r.inject[own]}
+	}
+	switch r.Own {
+	case OwnPass:
+		return Decision{Action: Pass, Route: r, Reason: r.pass[own]}
+	case OwnReplace:
+		// The query goes on byte for byte, so what it holds cannot give way.
+		if azure.QueryCredential(c.Query, now) == azure.None {
+			return Decision{Action: Inject, Route: r, Reason: r.inject[own]}
+		}
+		return Decision{
+			Action: Refuse, Route: r, Code: CodeOwnCredential,
+			Reason: fmt.Sprintf("the query brings %s, which %s is to replace and cannot; leave it out", own, r),
+		}
+	default:
+		return Decision{
+			Action: Refuse, Route: r, Code: CodeOwnCredential,
+			Reason: fmt.Sprintf("the call brings %s, which %s refuses; leave it out", own, r),
+		}
+	}
+}
+
+// stage is how far a call and a route agree. The furthest one tells which
+// route came closest.
+type stage uint8
+
+const (
+	atPort stage = iota
+	atMethod
+	atPath
+	atHeader
+	atUpgrade
+	atDisguise
+	whole
+)
+
+// mismatch is where a call and a route part.
+type mismatch struct {
+	stage  stage
+	detail string
+}
+
+// candidate is a route that names the call's host.
+type candidate struct {
+	route  *Route
+	target target
+}
+
+// matcher compares one call with candidates, and keeps what holds for all.
+type matcher struct {
+	call        *azure.Call
+	pathJudged  bool
+	pathProblem string
+}
+
+func (m *matcher) compare(cand *candidate) mismatch {
+	c, r := m.call, cand.route
+	plain := c.Scheme == "http"
+	port := c.Port
+	if port == 0 {
+		if port = 443; plain {
+			port = 80
+		}
+	}
+	if !cand.target.takesPort(port, plain) {
+		return mismatch{stage: atPort}
+	}
+	// A TRACE would show the token to the caller, and a CONNECT would end what
+	// can be judged.
+	if c.Method == http.MethodTrace || c.Method == http.MethodConnect || len(r.Methods) > 0 && !slices.Contains(r.Methods, c.Method) {
+		return mismatch{stage: atMethod}
+	}
+	var matched *pathPattern
+	if len(r.paths) > 0 {
+		if !m.pathJudged {
+			m.pathJudged, m.pathProblem = true, pathProblem(c.Path)
+		}
+		if m.pathProblem != "" {
+			return mismatch{atPath, m.pathProblem}
+		}
+		if matched = r.matchPath(c.Path); matched == nil {
+			return mismatch{stage: atPath}
+		}
+	}
+	for _, want := range r.header {
+		if value, count := first(c, want.Name); count != 1 || value != want.Value {
+			return mismatch{atHeader, want.Name}
+		}
+	}
+	if !r.websocket && asksWebSocket(c) {
+		return mismatch{stage: atUpgrade}
+	}
+	if r.restricted() {
+		if reason := r.disguise(c, matched); reason != "" {
+			return mismatch{atDisguise, reason}
+		}
+	}
+	return mismatch{stage: whole}
+}
+
+func (r *Route) matchPath(path string) *pathPattern {
+	for i := range r.paths {
+		if r.paths[i].match(path) {
+			return &r.paths[i]
+		}
+	}
+	return nil
+}
+
+// disguise tells why the call may do something else than its method and path
+// say. This is the place to judge the operation itself, once rules name
+// operations; until then what is not understood is refused.
+func (r *Route) disguise(c *azure.Call, matched *pathPattern) string {
+	d := r.Service.DisguiseOf(c, matched != nil)
+	if d.Literal != "" && matched != nil && matched.names(d.Literal) {
+		return "" // the route says that it means this
+	}
+	return d.Reason
+}
+
+// differs says where the call and the route part, and what to do.
+func (cand *candidate) differs(c *azure.Call, miss mismatch) string {
+	r := cand.route
+	switch miss.stage {
+	case atPort:
+		return fmt.Sprintf("it takes %s, not port %d; name the port in its hosts", cand.target, c.Port)
+	case atMethod:
+		if len(r.Methods) == 0 {
+			return "no route takes that method"
+		}
+		return fmt.Sprintf("it takes %s only; change the method, or the route's methods", strings.Join(r.Methods, ", "))
+	case atPath:
+		if miss.detail != "" {
+			return fmt.Sprintf("the path cannot be judged: %s; send it in its plain form", miss.detail)
+		}
+		return fmt.Sprintf("it takes the paths %s only; change the path, or the route's paths", strings.Join(r.Paths, ", "))
+	case atHeader:
+		return fmt.Sprintf("the call must carry the field %s, once, with the route's value; add it", miss.detail)
+	case atUpgrade:
+		return "it takes no WebSocket; list websocket in its upgrades"
+	default:
+		return fmt.Sprintf("it is restricted, and the call may do something else than its method and path say: %s; send it plainly, or by a route without restrictions", miss.detail)
+	}
+}
+
+// asksWebSocket reports whether the call asks for the switch to WebSocket (RFC
+// 6455). Any other upgrade may be ignored (RFC 9110, section 7.8), and Java's
+// client offers h2c with every plain call, so offers alone refuse nothing.
+func asksWebSocket(c *azure.Call) bool {
+	value, count := first(c, "Upgrade")
+	if count <= 1 {
+		return count == 1 && offersWebSocket(value)
+	}
+	for name, value := range c.Header.Each {
+		if name == "Upgrade" && offersWebSocket(value) {
+			return true
+		}
+	}
+	return false
+}
+
+func offersWebSocket(upgrade string) bool {
+	for protocol := range strings.SplitSeq(upgrade, ",") {
+		name, _, _ := strings.Cut(strings.Trim(protocol, " \t"), "/")
+		if strings.EqualFold(name, "websocket") {
+			return true
+		}
+	}
+	return false
+}
+
+// first asks a header that may be nil.
+func first(c *azure.Call, name string) (string, int) {
+	if c.Header == nil {
+		return "", 0
+	}
+	return c.Header.First(name)
+}

@@ -2,39 +2,175 @@ package authority
 
 import (
 	"context"
+	"crypto/sha256"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
 	"time"
+
+	"go.uber.org/zap"
+	"software.sslmate.com/src/go-pkcs12"
 )
 
-// Root is the public half of an authority: what an app needs to trust it. It is
-// immutable. Init, Load and Open make one.
-type Root struct{}
+// renewHint ends what an operator reads where the authority cannot be used.
+const renewHint = "run `bearerd ca init --renew` and make every app trust the new root"
 
-// Init makes a new authority in o.Dir (bearerd ca init).
-func Init(ctx context.Context, o Options, renew bool) (*Root, error) { return nil, errNotYet }
+// Root is the public half of an authority: what an app needs to trust it. Init,
+// Load and Open make one; it is immutable and safe for concurrent use.
+type Root struct {
+	keys *keyPair
+	path string
+	hint string // what to do when it does not serve
+}
 
-// Load reads the authority without making one (bearerd ca export, ca bundle).
-func Load(o Options) (*Root, error) { return nil, errNotYet }
+// Init makes an authority for o.Permit and o.Wildcards in o.Dir.
+//
+// Without renew it refuses to touch a file that exists (the error wraps
+// fs.ErrExist). With renew nothing of the file is kept, nor looked at: root,
+// intermediate and key are others, so that every app must be made to trust the
+// new root, and a daemon that runs must be restarted. That is what makes a
+// stolen key worthless.
+func Init(ctx context.Context, o Options, renew bool) (*Root, error) {
+	if o.CertFile != "" || o.KeyFile != "" {
+		return nil, errors.New("authority: cert_file and key_file name an authority that others made; remove them to let bearerd make its own")
+	}
+	if o.Dir == "" {
+		return nil, errNoDir()
+	}
+	permit, err := permits(o.needed())
+	if err != nil {
+		return nil, err
+	}
+	f := newFile(o.Dir)
+	keys, err := f.replace(ctx, permit, renew)
+	if err != nil {
+		return nil, err
+	}
+	return &Root{keys: keys, path: f.path, hint: renewHint}, nil
+}
+
+// Load reads the authority that Open would use, and makes none: the error wraps
+// fs.ErrNotExist if there is none yet. It needs o.Dir, or o.CertFile and
+// o.KeyFile, and does not ask whether the authority covers o.Permit; Covers does.
+func Load(o Options) (*Root, error) {
+	r, err := o.load()
+	if err != nil {
+		return nil, err
+	}
+	return r, r.checkDates()
+}
+
+func (o *Options) load() (*Root, error) {
+	if o.CertFile != "" || o.KeyFile != "" {
+		return loadProvided(o.CertFile, o.KeyFile)
+	}
+	if o.Dir == "" {
+		return nil, errNoDir()
+	}
+	f := newFile(o.Dir)
+	keys, err := f.load()
+	if err != nil {
+		return nil, err
+	}
+	return &Root{keys: keys, path: f.path, hint: renewHint}, nil
+}
+
+// create makes the authority on the first start.
+func (o *Options) create(ctx context.Context, permit []string) (*Root, error) {
+	f := newFile(o.Dir)
+	keys, made, err := f.loadOrCreate(ctx, permit)
+	if err != nil {
+		return nil, err
+	}
+	r := &Root{keys: keys, path: f.path, hint: renewHint}
+	if made {
+		o.Logger.Info("made an authority; have apps trust its root (`bearerd ca export`, `bearerd ca bundle`)",
+			zap.String("file", r.path), zap.String("sha256", r.Fingerprint()),
+			zap.Strings("permitted", permit), zap.Time("expires", r.Expires()))
+	}
+	return r, nil
+}
+
+func isMissing(err error) bool { return errors.Is(err, fs.ErrNotExist) }
+
+func errNoDir() error { return errors.New("authority: no directory to keep it in; set state_dir") }
+
+// needed lists every name that the authority must cover.
+func (o *Options) needed() []string { return slices.Concat(o.Permit, o.Wildcards) }
+
+func (r *Root) checkDates() error {
+	if err := r.keys.checkDates(); err != nil {
+		return fmt.Errorf("authority: in %s, %w; correct the clock if it is wrong, else %s", r.path, err, r.hint)
+	}
+	return nil
+}
 
 // RootPEM gives the root's certificate.
-func (r *Root) RootPEM() []byte { return nil }
+func (r *Root) RootPEM() []byte { return encodeCertificates(r.keys.root()) }
 
-// RootPKCS12 gives the root as a PKCS#12 trust store, as Java reads it.
-func (r *Root) RootPKCS12(password string) ([]byte, error) { return nil, errNotYet }
+// RootPKCS12 gives the root as a PKCS#12 trust store under the alias "bearerd",
+// as Java reads it since 8u301. It is encrypted and authenticated with password,
+// though nothing in it is secret; an empty password leaves both out.
+//
+// A program whose trust store is this file trusts nothing else.
+func (r *Root) RootPKCS12(password string) ([]byte, error) {
+	encoder := pkcs12.Modern2023
+	if password == "" {
+		encoder = pkcs12.Passwordless
+	}
+	entry := pkcs12.TrustStoreEntry{Cert: r.keys.root(), FriendlyName: organization}
+	store, err := encoder.EncodeTrustStoreEntries([]pkcs12.TrustStoreEntry{entry}, password)
+	if err != nil {
+		return nil, fmt.Errorf("authority: encoding the trust store: %w; use a password of Unicode's basic plane", err)
+	}
+	return store, nil
+}
 
-// Bundle gives the system's roots and this one in one PEM.
-func (r *Root) Bundle() ([]byte, error) { return nil, errNotYet }
+// Bundle gives the system's roots and this one in one PEM, for programs that
+// take one file in place of the system's. The system's are found as Go's
+// crypto/x509 finds them, SSL_CERT_FILE and SSL_CERT_DIR included; earlier roots
+// of bearerd's own among them are left out.
+func (r *Root) Bundle() ([]byte, error) {
+	system, err := systemRoots()
+	if err != nil {
+		return nil, err
+	}
+	own := func(cert *x509.Certificate) bool {
+		return cert.Equal(r.keys.root()) || slices.Equal(cert.Subject.Organization, []string{organization})
+	}
+	return encodeCertificates(append(slices.DeleteFunc(system, own), r.keys.root())...), nil
+}
 
 // Expires says when the authority must have been renewed.
-func (r *Root) Expires() time.Time { return time.Time{} }
+func (r *Root) Expires() time.Time { return r.keys.expires() }
 
-// Fingerprint gives the root's SHA-256, as openssl and browsers write it.
-func (r *Root) Fingerprint() string { return "" }
+// Fingerprint gives the root's SHA-256, written as openssl and browsers do.
+func (r *Root) Fingerprint() string {
+	sum := sha256.Sum256(r.keys.root().Raw)
+	return strings.ReplaceAll(fmt.Sprintf("% X", sum), " ", ":")
+}
 
-// Permitted lists the DNS subtrees that the authority can sign for.
-func (r *Root) Permitted() []string { return nil }
+// Permitted lists the DNS subtrees that the intermediate can sign for.
+func (r *Root) Permitted() []string { return slices.Clone(r.keys.intermediate().PermittedDNSDomains) }
 
-// Covers says whether the authority can sign for every one of names.
-func (r *Root) Covers(names ...string) error { return errNotYet }
+// Path names the file that the intermediate is in.
+func (r *Root) Path() string { return r.path }
 
-// Path names the file that the authority was read from.
-func (r *Root) Path() string { return "" }
+// Covers says whether the authority can sign for every one of names, DNS
+// suffixes and hosts in lower case. The error names those that it cannot.
+func (r *Root) Covers(names ...string) error {
+	var missing []string
+	for _, name := range names {
+		if !r.keys.covers(name) && !slices.Contains(missing, name) {
+			missing = append(missing, name)
+		}
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("authority: the one in %s cannot sign for %s (it is limited to %s); %s",
+			r.path, strings.Join(missing, ", "), strings.Join(r.Permitted(), ", "), r.hint)
+	}
+	return nil
+}

@@ -38,7 +38,7 @@ func BenchmarkLeafMint(b *testing.B) {
 }
 
 func BenchmarkOpenExisting(b *testing.B) {
-	dir := b.TempDir()
+	dir := stateDir(b)
 	open(b, Options{Dir: dir, Wildcards: clouds()})
 	b.ReportAllocs()
 	for b.Loop() {

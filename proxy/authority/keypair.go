@@ -182,7 +182,13 @@ func unmarshal(data []byte) (*keyPair, error) {
 		return nil, err
 	}
 	k := &keyPair{chain: []*x509.Certificate{intermediate, root}, key: key}
-	return k, errors.Join(k.check(), checkConstrained(intermediate))
+	if err := k.check(); err != nil {
+		return nil, err
+	}
+	if err := checkConstrained(intermediate); err != nil {
+		return nil, err
+	}
+	return k, nil
 }
 
 // parseKey reads PKCS#8, SEC 1 and PKCS#1. Parsers' errors are not passed on:

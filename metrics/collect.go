@@ -1,0 +1,102 @@
+package metrics
+
+import (
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// TokenSample is what the metrics tell of one token. It holds no token.
+type TokenSample struct {
+	Audience string
+	Identity string
+	Obtained time.Time
+	Expires  time.Time // zero: there is none yet
+}
+
+// CollectTokens sets who is asked, at each scrape, which tokens there are. It
+// must answer at once.
+func (m *Metrics) CollectTokens(samples func() []TokenSample) { m.tokens.Store(&samples) }
+
+func tokenLabels() []Label {
+	return []Label{
+		{"audience", "the resource that the token is for"},
+		{"identity", "whose token it is: `system-assigned`, or the kind and the id of a user-assigned identity"},
+	}
+}
+
+// tokenCollector makes metrics of the samples of the moment, so that a token
+// that is dropped leaves no series behind.
+type tokenCollector struct {
+	samples  *atomic.Pointer[func() []TokenSample]
+	expiry   *prometheus.Desc
+	obtained *prometheus.Desc
+}
+
+// Describe implements prometheus.Collector.
+func (c *tokenCollector) Describe(ch chan<- *prometheus.Desc) {
+	ch <- c.expiry
+	ch <- c.obtained
+}
+
+// Collect implements prometheus.Collector.
+func (c *tokenCollector) Collect(ch chan<- prometheus.Metric) {
+	samples := c.samples.Load()
+	if samples == nil {
+		return
+	}
+	type key struct{ audience, identity string }
+	seen := make(map[key]bool)
+	for _, s := range (*samples)() {
+		k := key{strings.ToValidUTF8(s.Audience, "\uFFFD"), strings.ToValidUTF8(s.Identity, "\uFFFD")}
+		// The registry refuses to serve anything if two samples have one name.
+		if seen[k] {
+			continue
+		}
+		seen[k] = true
+		ch <- prometheus.MustNewConstMetric(c.expiry, prometheus.GaugeValue, unixSeconds(s.Expires), k.audience, k.identity)
+		if !s.Obtained.IsZero() {
+			ch <- prometheus.MustNewConstMetric(c.obtained, prometheus.GaugeValue, unixSeconds(s.Obtained), k.audience, k.identity)
+		}
+	}
+}
+
+// CollectThrottle sets who is asked, at each scrape, until when no call to IMDS
+// is made and how many a second are allowed. It must answer at once.
+func (m *Metrics) CollectThrottle(throttle func() (pausedUntil time.Time, rate float64)) {
+	m.throttle.Store(&throttle)
+}
+
+// throttleCollector makes metrics of how IMDS may be asked at the moment.
+type throttleCollector struct {
+	throttle    *atomic.Pointer[func() (time.Time, float64)]
+	rate        *prometheus.Desc
+	pausedUntil *prometheus.Desc
+}
+
+// Describe implements prometheus.Collector.
+func (c *throttleCollector) Describe(ch chan<- *prometheus.Desc) {
+	ch <- c.rate
+	ch <- c.pausedUntil
+}
+
+// Collect implements prometheus.Collector.
+func (c *throttleCollector) Collect(ch chan<- prometheus.Metric) {
+	throttle := c.throttle.Load()
+	if throttle == nil {
+		return
+	}
+	pausedUntil, rate := (*throttle)()
+	ch <- prometheus.MustNewConstMetric(c.rate, prometheus.GaugeValue, rate)
+	ch <- prometheus.MustNewConstMetric(c.pausedUntil, prometheus.GaugeValue, unixSeconds(pausedUntil))
+}
+
+// unixSeconds gives 0 for no time.
+func unixSeconds(t time.Time) float64 {
+	if t.IsZero() {
+		return 0
+	}
+	return float64(t.UnixMilli()) / 1000
+}

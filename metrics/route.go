@@ -1,0 +1,185 @@
+package metrics
+
+import (
+	"maps"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// methodOther is the number of methods that have a name of their own, and the
+// index of those that have none.
+const methodOther = 8
+
+// classCount is the number of classes of status: none, 1xx to 5xx.
+const classCount = 6
+
+// statusClientGone is what package proxy notes where the caller left before its
+// answer. Nothing was sent then.
+const statusClientGone = 499
+
+// Unrouted stands for the route of calls that have none.
+const Unrouted = "unrouted"
+
+// Route counts the requests of one route. It is safe for concurrent use.
+type Route struct {
+	name     string
+	m        *Metrics
+	requests [methodOther + 1][classCount]atomic.Pointer[prometheus.Counter] // made when first used
+	duration prometheus.Observer
+	received prometheus.Counter
+	sent     prometheus.Counter
+}
+
+// Route gives the handle that counts a route's requests. name comes from the
+// configuration, or is a constant.
+func (m *Metrics) Route(name string) *Route {
+	if r := (*m.routes.Load())[name]; r != nil {
+		return r
+	}
+	m.routeMu.Lock()
+	defer m.routeMu.Unlock()
+	old := *m.routes.Load()
+	if r := old[name]; r != nil {
+		return r
+	}
+	grown := maps.Clone(old)
+	r := m.newRoute(name)
+	grown[name] = r
+	m.routes.Store(&grown)
+	return r
+}
+
+func (m *Metrics) newRoute(name string) *Route {
+	return &Route{
+		name:     name,
+		m:        m,
+		duration: m.duration.WithLabelValues(name),
+		received: m.received.WithLabelValues(name),
+		sent:     m.sent.WithLabelValues(name),
+	}
+}
+
+// SetRoutes makes the routes of a configuration known, so that each is there
+// with a zero before its first request, and drops what other routes have left.
+// Unrouted always stays.
+func (m *Metrics) SetRoutes(names ...string) {
+	m.routeMu.Lock()
+	defer m.routeMu.Unlock()
+	old := *m.routes.Load()
+	routes := make(map[string]*Route, len(names)+1)
+	for _, name := range append([]string{Unrouted}, names...) {
+		if routes[name] = old[name]; routes[name] == nil {
+			routes[name] = m.newRoute(name)
+		}
+	}
+	m.routes.Store(&routes)
+	for name := range old {
+		if routes[name] != nil {
+			continue
+		}
+		label := prometheus.Labels{"route": name}
+		m.requests.DeletePartialMatch(label)
+		m.duration.DeletePartialMatch(label)
+		m.received.DeletePartialMatch(label)
+		m.sent.DeletePartialMatch(label)
+	}
+}
+
+// Observe counts a request that has ended. method is as the caller wrote it;
+// status is what the caller got, 0 or 499 if nothing; received and sent are the
+// bytes of the bodies from and to the caller.
+func (r *Route) Observe(method string, status int, took time.Duration, received, sent int64) {
+	i, class := methodIndex(method), classIndex(status)
+	c := r.requests[i][class].Load()
+	if c == nil {
+		c = r.counter(i, class)
+	}
+	(*c).Inc()
+	in, out := r.received, r.sent
+	if method == http.MethodConnect {
+		in, out = r.m.tunnelReceived, r.m.tunnelSent
+	} else if status != http.StatusSwitchingProtocols {
+		// What stays open for hours would drown the times of real answers.
+		r.duration.Observe(took.Seconds())
+	}
+	if received > 0 {
+		in.Add(float64(received))
+	}
+	if sent > 0 {
+		out.Add(float64(sent))
+	}
+}
+
+// counter makes a counter at its first use: 54 series for each route would
+// mostly be zero for ever.
+func (r *Route) counter(method, class int) *prometheus.Counter {
+	c := r.m.requests.WithLabelValues(r.name, methodName(method), className(class))
+	r.requests[method][class].Store(&c)
+	return &c
+}
+
+func methodIndex(method string) int {
+	switch method {
+	case http.MethodGet:
+		return 0
+	case http.MethodHead:
+		return 1
+	case http.MethodPost:
+		return 2
+	case http.MethodPut:
+		return 3
+	case http.MethodPatch:
+		return 4
+	case http.MethodDelete:
+		return 5
+	case http.MethodOptions:
+		return 6
+	case http.MethodConnect:
+		return 7
+	default:
+		return methodOther
+	}
+}
+
+func methodName(i int) string {
+	return [methodOther + 1]string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "other"}[i]
+}
+
+func classIndex(status int) int {
+	if status < 100 || status > 599 || status == statusClientGone {
+		return 0
+	}
+	return status / 100
+}
+
+func className(i int) string {
+	return [classCount]string{"none", "1xx", "2xx", "3xx", "4xx", "5xx"}[i]
+}
+
+// Listener counts the connections of one listener. It is safe for concurrent
+// use.
+type Listener struct {
+	open     prometheus.Gauge
+	accepted prometheus.Counter
+}
+
+// Listener gives the handle that counts a listener's connections. address is as
+// configured.
+func (m *Metrics) Listener(address string) *Listener {
+	return &Listener{
+		open:     m.connectionsOpen.WithLabelValues(address),
+		accepted: m.connectionsAccepted.WithLabelValues(address),
+	}
+}
+
+// Accepted counts a connection that is open from now on.
+func (l *Listener) Accepted() {
+	l.accepted.Inc()
+	l.open.Inc()
+}
+
+// Closed counts the end of a connection.
+func (l *Listener) Closed() { l.open.Dec() }

@@ -39,8 +39,12 @@ type Options struct {
 	// key. It is refused unless it is as limited as one of ours. Both or none.
 	CertFile, KeyFile string
 	// Permit lists the DNS suffixes and hosts that the authority must be able
-	// to sign for, in lower case. At least one of Permit and Wildcards.
+	// to sign for, in lower case. At least one of Permit, Also and Wildcards.
 	Permit []string
+	// Also lists names that an authority which is made now is permitted to sign
+	// for besides, so that a route that comes later needs no other one. An
+	// authority that exists need not cover them.
+	Also []string
 	// Wildcards lists the suffixes whose direct subdomains share one leaf:
 	// "vault.azure.net" gets one for *.vault.azure.net. They are permitted too.
 	// Suffixes of a single label are not used, for clients do not take "*.corp".
@@ -109,7 +113,7 @@ func Open(ctx context.Context, o Options) (*Authority, error) {
 }
 
 func (o *Options) loadOrCreate(ctx context.Context) (*Root, error) {
-	permit, err := permits(o.needed())
+	permit, err := permits(o.offered())
 	if err != nil {
 		return nil, err
 	}
@@ -120,7 +124,7 @@ func (o *Options) loadOrCreate(ctx context.Context) (*Root, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(root.checkDates(), root.Covers(permit...)); err != nil {
+	if err := errors.Join(root.checkDates(), root.Covers(o.needed()...)); err != nil {
 		return nil, err
 	}
 	if time.Until(root.Expires()) < expiryNotice {

@@ -26,7 +26,7 @@ type Root struct {
 	hint string // what to do when it does not serve
 }
 
-// Init makes an authority for o.Permit and o.Wildcards in o.Dir.
+// Init makes an authority for o.Permit, o.Also and o.Wildcards in o.Dir.
 //
 // Without renew it refuses to touch a file that exists (the error wraps
 // fs.ErrExist). With renew nothing of the file is kept, nor looked at: root,
@@ -40,7 +40,7 @@ func Init(ctx context.Context, o Options, renew bool) (*Root, error) {
 	if o.Dir == "" {
 		return nil, errNoDir()
 	}
-	permit, err := permits(o.needed())
+	permit, err := permits(o.offered())
 	if err != nil {
 		return nil, err
 	}
@@ -100,6 +100,9 @@ func errNoDir() error { return errors.New("authority: no directory to keep it in
 
 // needed lists every name that the authority must cover.
 func (o *Options) needed() []string { return slices.Concat(o.Permit, o.Wildcards) }
+
+// offered lists every name that a new authority covers.
+func (o *Options) offered() []string { return slices.Concat(o.Permit, o.Wildcards, o.Also) }
 
 func (r *Root) checkDates() error {
 	if err := r.keys.checkDates(); err != nil {

@@ -1,0 +1,53 @@
+package proxy
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/bearerd/bearerd/proxy/azure"
+	"github.com/bearerd/bearerd/proxy/route"
+)
+
+// FieldChange is what becomes of one header field of a call.
+type FieldChange struct {
+	Name string
+	// Value is what is set; empty where the field is dropped. The token's place
+	// is named, not filled.
+	Value string
+}
+
+// Explain tells what would become of the header of a call that was decided on,
+// sorted by name: what the forwarding paths do, without a token.
+func Explain(c *azure.Call, d route.Decision) []FieldChange {
+	if d.Action != route.Inject && d.Action != route.Pass {
+		return nil
+	}
+	edits := editRequest(c, d, nil, false)
+	var changes []FieldChange
+	if c.Header != nil {
+		for name := range c.Header.Each {
+			if edits.drops(name) {
+				changes = append(changes, FieldChange{Name: name})
+			}
+		}
+	}
+	for _, field := range edits.set {
+		changes = append(changes, FieldChange(field))
+	}
+	if d.Action == route.Inject {
+		changes = append(changes, FieldChange{"Authorization", "Bearer [token]"})
+	}
+	return onePerField(changes)
+}
+
+// onePerField sorts by name; where a field is dropped and set, the latter is
+// what happens.
+func onePerField(changes []FieldChange) []FieldChange {
+	slices.SortStableFunc(changes, func(a, b FieldChange) int {
+		if a.Name != b.Name {
+			return strings.Compare(a.Name, b.Name)
+		}
+		return strings.Compare(b.Value, a.Value)
+	})
+	return slices.CompactFunc(changes, func(a, b FieldChange) bool { return a.Name == b.Name })
+}

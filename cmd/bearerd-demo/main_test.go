@@ -1,0 +1,111 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net/http"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestStoryHolds(t *testing.T) {
+	var out, errs bytes.Buffer
+	if code := run(nil, &out, &errs); code != 0 {
+		t.Fatalf("exit code %d\n%s\n%s", code, &out, &errs)
+	}
+	if strings.Contains(out.String(), "eyJ") {
+		t.Errorf("the story shows a token:\n%s", &out)
+	}
+}
+
+// A step that does not hold ends the story, and the log is shown.
+func TestStoryTellsWhatFailed(t *testing.T) {
+	var out bytes.Buffer
+	broken := step{"this never holds", func(s *story, ctx context.Context) (string, error) {
+		_, _, err := s.call(ctx, s.direct, http.StatusTeapot, http.MethodGet, s.url+"/nowhere", "")
+		return "", err
+	}}
+	err := tellStory(t.Context(), "127.0.0.1:0", &out, []step{broken})
+	if err == nil || !strings.Contains(out.String(), "FAILED: GET http") || !strings.Contains(err.Error(), "BearerdUnknownGateway") {
+		t.Errorf("got %v\n%s", err, &out)
+	}
+}
+
+func TestMistakesInFlags(t *testing.T) {
+	for _, args := range [][]string{{"--frobnicate"}, {"extra"}} {
+		if code := run(args, io.Discard, io.Discard); code != 2 {
+			t.Errorf("%q gave exit code %d, want 2", args, code)
+		}
+	}
+}
+
+// The commands that --serve prints work as printed.
+func TestServedWorldAnswers(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	out := newLines()
+	ended := make(chan error)
+	go func() { ended <- serveWorld(ctx, "127.0.0.1:0", out, io.Discard) }()
+	text := out.after(t, "AZURE_POD_IDENTITY_AUTHORITY_HOST")
+	client := &http.Client{Transport: &http.Transport{}}
+	defer client.CloseIdleConnections()
+	printed := regexp.MustCompile(`curl '(http://[^']+)'`).FindAllStringSubmatch(text, -1)
+	if len(printed) < 2 {
+		t.Errorf("%d commands are printed:\n%s", len(printed), text)
+	}
+	for _, url := range printed {
+		answer, err := client.Get(url[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer.Body.Close()
+		if answer.StatusCode != http.StatusOK {
+			t.Errorf("%s gave %s", url[1], answer.Status)
+		}
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+// lines collects output and lets a test wait for a part of it.
+type lines struct {
+	mu      sync.Mutex // guards what follows
+	text    string
+	changed chan struct{}
+}
+
+func newLines() *lines { return &lines{changed: make(chan struct{})} }
+
+// Write implements io.Writer.
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.text += string(p)
+	close(l.changed)
+	l.changed = make(chan struct{})
+	return len(p), nil
+}
+
+func (l *lines) after(t *testing.T, part string) string {
+	for {
+		l.mu.Lock()
+		text, changed := l.text, l.changed
+		l.mu.Unlock()
+		if strings.Contains(text, part) {
+			return text
+		}
+		select {
+		case <-changed:
+		case <-t.Context().Done():
+			t.Fatalf("%q is not printed:\n%s", part, text)
+		}
+	}
+}

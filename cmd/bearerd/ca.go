@@ -1,0 +1,170 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/bearerd/bearerd/cmd/internal/daemon"
+	"github.com/bearerd/bearerd/proxy/authority"
+)
+
+func caCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "ca",
+		Short: "Make and export the local authority that apps trust",
+		Long: `The local authority signs the certificates that apps see where bearerd intercepts their TLS.
+It can sign for the names of the cloud's services and of the routes alone, and its root's key does not exist any more.`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return usageError(cmd, errors.New("a command is missing"))
+		},
+	}
+	cmd.AddCommand(caInitCommand(), caExportCommand(), caBundleCommand())
+	return cmd
+}
+
+func caInitCommand() *cobra.Command {
+	var config configFlag
+	var renew bool
+	cmd := &cobra.Command{
+		Use:   "init",
+		Short: "Make the authority",
+		Long: `init makes the authority in state_dir. The first start of bearerd does the same, so it is needed only to have the root before that,
+or, with --renew, to replace the authority: by one that expires later, or that may sign for names that the routes have now.`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			o, err := authorityOptions(cmd, config)
+			if err != nil {
+				return err
+			}
+			root, err := authority.Init(cmd.Context(), o, renew)
+			if errors.Is(err, fs.ErrExist) {
+				return fmt.Errorf("%w; use it as it is (`bearerd ca export`), or replace it with --renew and make every app trust the new root", err)
+			}
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "made %s\nsha256   %s\nexpires  %s\nsigns for %v\n",
+				root.Path(), root.Fingerprint(), date(root.Expires()), root.Permitted())
+			return err
+		},
+	}
+	config.add(cmd)
+	cmd.Flags().BoolVar(&renew, "renew", false, "replace an authority that exists; apps must then trust the new root, and bearerd be restarted")
+	return cmd
+}
+
+func caExportCommand() *cobra.Command {
+	var config configFlag
+	var format, out, password string
+	cmd := &cobra.Command{
+		Use:   "export",
+		Short: "Write the root's certificate, for apps to trust",
+		Args:  noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			root, err := loadRoot(cmd, config)
+			if err != nil {
+				return err
+			}
+			switch format {
+			case "pem":
+				return writeOut(cmd, out, root.RootPEM())
+			case "pkcs12":
+				store, err := root.RootPKCS12(password)
+				if err != nil {
+					return err
+				}
+				return writeOut(cmd, out, store)
+			}
+			return usageError(cmd, fmt.Errorf("--format: %q is not known; use pem or pkcs12", format))
+		},
+	}
+	config.add(cmd)
+	cmd.Flags().StringVar(&format, "format", "pem", "`format`: pem, or pkcs12 for Java")
+	cmd.Flags().StringVar(&out, "out", "", "`file` to write; empty: standard output")
+	cmd.Flags().StringVar(&password, "password", "changeit", "`password` of the PKCS#12 store, which holds no secret; changeit is what Java expects")
+	return cmd
+}
+
+func caBundleCommand() *cobra.Command {
+	var config configFlag
+	var out string
+	cmd := &cobra.Command{
+		Use:   "bundle",
+		Short: "Write the system's roots and ours in one PEM file",
+		Long: `bundle is for programs that take one file in place of the system's roots:
+SSL_CERT_FILE, REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE, GIT_SSL_CAINFO. Write it anew when the system's roots change.`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			root, err := loadRoot(cmd, config)
+			if err != nil {
+				return err
+			}
+			bundle, err := root.Bundle()
+			if err != nil {
+				return err
+			}
+			return writeOut(cmd, out, bundle)
+		},
+	}
+	config.add(cmd)
+	cmd.Flags().StringVar(&out, "out", "", "`file` to write; empty: standard output")
+	return cmd
+}
+
+func authorityOptions(cmd *cobra.Command, config configFlag) (authority.Options, error) {
+	c, err := config.load(cmd)
+	if err != nil {
+		return authority.Options{}, err
+	}
+	table, err := c.Compile(c.LikelyCloud())
+	if err != nil {
+		return authority.Options{}, err
+	}
+	return daemon.AuthorityOptions(c, table), nil
+}
+
+func loadRoot(cmd *cobra.Command, config configFlag) (*authority.Root, error) {
+	o, err := authorityOptions(cmd, config)
+	if err != nil {
+		return nil, err
+	}
+	root, err := authority.Load(o)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w; make it with `bearerd ca init`, or by starting bearerd", err)
+	}
+	return root, err
+}
+
+// writeOut writes to a file whole or not at all, readable by everybody: what is
+// exported is public, and an app that cannot read it does not trust us.
+func writeOut(cmd *cobra.Command, file string, data []byte) error {
+	if file == "" {
+		_, err := cmd.OutOrStdout().Write(data)
+		return err
+	}
+	old, err := os.ReadFile(file)
+	if err == nil && bytes.Equal(old, data) {
+		return nil
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(file), ".bearerd-*")
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", file, err)
+	}
+	defer os.Remove(tmp.Name()) // a failure leaves nothing; after the rename there is nothing
+	_, err = tmp.Write(data)
+	err = errors.Join(err, tmp.Chmod(0o644), tmp.Close())
+	if err == nil {
+		err = os.Rename(tmp.Name(), file)
+	}
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", file, err)
+	}
+	return nil
+}

@@ -1,0 +1,131 @@
+package daemon
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/bearerd/bearerd/cache"
+	"github.com/bearerd/bearerd/proxy/authority"
+	"github.com/bearerd/bearerd/proxy/azure"
+	"github.com/bearerd/bearerd/proxy/route"
+)
+
+const (
+	// cloudPatience is how long a start waits for IMDS to name the cloud. On
+	// Azure the answer takes milliseconds; elsewhere it never comes.
+	cloudPatience = 75 * time.Millisecond
+	// Then IMDS is asked again in the background, with growing waits.
+	firstCloudRetry = time.Second
+	lastCloudRetry  = time.Minute
+)
+
+// Path is the file that the configuration came from; empty for Default's.
+func (c *Config) Path() string { return c.source.file }
+
+// Keys gives the identities and audiences of the routes, each once, in order:
+// of all routes, or of those that readiness waits for.
+func Keys(table *route.Table, required bool) []cache.Key {
+	var keys []cache.Key
+	for _, r := range table.Routes() {
+		k := cache.Key{Identity: r.Identity, Audience: r.Audience}
+		if (r.Required || !required) && !slices.Contains(keys, k) {
+			keys = append(keys, k)
+		}
+	}
+	return keys
+}
+
+// AuthorityOptions says what the authority must sign for, which is what the
+// routes name, and what one that is made now may sign for: every service of the
+// cloud, or of all clouds where IMDS is to name it.
+func AuthorityOptions(c *Config, table *route.Table) authority.Options {
+	suffixes, hosts := table.Domains()
+	o := authority.Options{
+		Dir: c.StateDir, CertFile: c.Authority.CertFile, KeyFile: c.Authority.KeyFile,
+		Permit: slices.Concat(hosts, c.Authority.Permit), Wildcards: suffixes,
+	}
+	if o.CertFile != "" {
+		o.Dir = ""
+	}
+	clouds := []*azure.Cloud{c.LikelyCloud()}
+	if _, auto := c.Cloud(); auto {
+		clouds = nil
+		for _, name := range azure.CloudNames() {
+			cloud, _ := azure.CloudNamed(name)
+			clouds = append(clouds, cloud)
+		}
+	}
+	for _, cloud := range clouds {
+		for _, s := range cloud.Services() {
+			o.Also = append(o.Also, s.Hosts()...)
+			for _, p := range s.Patterns() {
+				o.Also = append(o.Also, p.Suffix)
+			}
+		}
+	}
+	return o
+}
+
+// learnCloud asks IMDS which cloud this is until it answers, and takes the
+// routes over for that one. named is closed when the cloud is known.
+func (d *Daemon) learnCloud(ctx context.Context, named chan<- struct{}) {
+	wait := firstCloudRetry
+	for {
+		environment, err := d.imds.Environment(ctx)
+		if err == nil {
+			d.takeCloud(environment)
+			close(named)
+			return
+		}
+		d.log.Debug("IMDS does not name the cloud; the public one is assumed meanwhile", zap.Error(err), zap.Duration("retry", wait))
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+			wait = min(2*wait, lastCloudRetry)
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		}
+	}
+}
+
+func (d *Daemon) takeCloud(environment string) {
+	cloud, ok := azure.CloudFromEnvironment(environment)
+	if !ok {
+		d.log.Warn("IMDS names a cloud that is not known; the public one is assumed, define it under cloud if that is wrong", zap.String("environment", environment))
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if cloud.Name == d.cloud.Name {
+		return
+	}
+	if err := d.takeLocked(d.config, cloud); err != nil {
+		d.log.Error("the configuration does not fit the cloud that IMDS names; the public one stays assumed, set cloud", zap.String("cloud", cloud.Name), zap.Error(err))
+		return
+	}
+	d.log.Info("IMDS names the cloud", zap.String("cloud", cloud.Name))
+}
+
+// takeLocked has the routes of a configuration hold for a cloud from now on.
+func (d *Daemon) takeLocked(c *Config, cloud *azure.Cloud) error {
+	table, err := c.Compile(cloud)
+	if err != nil {
+		return err
+	}
+	suffixes, hosts := table.Domains()
+	if err := d.authority.Covers(slices.Concat(suffixes, hosts, c.Authority.Permit)...); err != nil {
+		return err
+	}
+	if err := d.proxy.Update(proxySettings(c, table)); err != nil {
+		return err
+	}
+	d.config, d.cloud = c, cloud
+	d.routes.Store(table)
+	d.metrics.SetRoutes(routeNames(table)...)
+	d.level.SetLevel(c.Log.Level)
+	return d.cache.Keep(Keys(table, true))
+}

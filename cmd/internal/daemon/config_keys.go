@@ -1,0 +1,222 @@
+package daemon
+
+import (
+	"net/netip"
+	"time"
+
+	"go.uber.org/zap/zapcore"
+
+	"github.com/bearerd/bearerd/imds"
+	"github.com/bearerd/bearerd/proxy"
+	"github.com/bearerd/bearerd/proxy/azure"
+	"github.com/bearerd/bearerd/proxy/route"
+)
+
+// This file is the one list of the configuration's keys. What a key takes, its
+// default, and what the reference in docs/configuration.md says about it stand
+// in one line.
+
+// keys are the keys of the file.
+func (c *Config) keys() object {
+	var rd redirect
+	var au auditing
+	return object{
+		{"cloud", cloudValue{&c.cloud}, "The cloud whose hosts and audiences hold. auto: the one that IMDS names, else public. A mapping defines one (see cloud)."},
+		{"identity", identity(&c.Identity), "The managed identity of routes that name none. At most one id; none: the system-assigned identity or, where there is none, the only user-assigned one."},
+		{"unmatched", oneOf(&c.RefuseUnmatched, word[bool]{"tunnel", false}, word[bool]{"refuse", true}), "What becomes of hosts that no route names: tunnel forwards them without a token and without a look inside, refuse answers 403."},
+		{"own", own(&c.Own), "What becomes of a call that brings a live credential of its own (an unexpired token, a SAS): pass forwards it untouched, replace attaches the machine's token instead, refuse answers 403."},
+		{"names", list(&c.Names, hostName), "More host names by which callers reach the proxy, for base URLs. The listeners' addresses and localhost are known anyway."},
+		{"listen", shown{list(&c.Listen, func(l *Listener) value { return l.keys() }), "`127.0.0.1:8180`"}, "Where callers connect: proxy requests and base URLs alike."},
+		{"routes", shown{given{list(&c.routes, func(r *routeSetting) value { return r.keys() }), &c.hasRoutes}, "Key Vault, Storage, and ARM for reading"}, "Which calls get a token. The first that takes the whole call wins; a host that any route names is never tunnelled. An empty list routes nothing."},
+		{"imds", c.IMDS.keys(), "How tokens are asked for. The documented limits, 20 requests a second and 5 at once, are the whole machine's: leave room for other programs."},
+		{"upstream", c.Upstream.keys(), "The way out."},
+		{"limits", c.Limits.keys(), "What callers can make the proxy hold."},
+		{"drain", object{
+			{"min", duration(&c.Drain.Min, 0, time.Hour), "How long new calls are still taken after the order to end, for load balancers to notice."},
+			{"max", duration(&c.Drain.Max, 0, time.Hour), "How long calls under way may take after the order to end. Not less than min."},
+		}, "How the daemon ends."},
+		{"redirect", rd.keys(), "What bearerd redirect apply installs. Not in this version."},
+		{"authority", object{
+			{"cert_file", path(&c.Authority.CertFile), "An intermediate of your own, followed by its issuers up to the root, in PEM. It must be name-constrained. Goes with key_file. Empty: the authority in state_dir."},
+			{"key_file", path(&c.Authority.KeyFile), "Its key."},
+			{"permit", list(&c.Authority.Permit, permitName), "More DNS suffixes and hosts that the local authority may sign for, beside those of the routes."},
+		}, "The local certificate authority, which intercepted callers trust."},
+		{"state_dir", path(&c.StateDir), "The folder of the local authority's file. Made with mode 0700 if it is missing."},
+		{"admin", object{
+			{"address", address(&c.Admin.Address), "Where /metrics, the probes and the status page are served. Nobody is asked for a credential there."},
+		}, "The administrator's listener."},
+		{"audit", au.keys(), "The audit stream. Not in this version."},
+		{"log", object{
+			{"level", oneOf(&c.Log.Level, word[zapcore.Level]{"debug", zapcore.DebugLevel}, word[zapcore.Level]{"info", zapcore.InfoLevel}, word[zapcore.Level]{"warn", zapcore.WarnLevel}, word[zapcore.Level]{"error", zapcore.ErrorLevel}), "The least severe lines that are written."},
+			{"format", oneOf(&c.Log.Format, same(LogJSON), same(LogConsole)), "json for programs, console for people."},
+			{"access", oneOf(&c.Log.Access, word[proxy.AccessLog]{"none", proxy.AccessNone}, word[proxy.AccessLog]{"errors", proxy.AccessErrors}, word[proxy.AccessLog]{"all", proxy.AccessAll}), "Which requests get a line: errors are answers of 400 and above, and broken ones."},
+		}, "What the daemon writes to standard error."},
+	}
+}
+
+func (l *Listener) keys() object {
+	min, rsa, host := "1.2", false, ""
+	var certFile, keyFile, clientCA, directory, email string
+	var domains, trusted []string
+	mode := "explicit"
+	const tls = "this version serves no TLS on its listeners, so that callers' calls would go in the clear; remove it"
+	return object{
+		{"address", shown{address(&l.Address), "required"}, "IP:PORT, or unix:PATH. Port 0 is any free one."},
+		{"mode", later{oneOf(&mode, same("explicit"), same("transparent"), same("imds")), "this version has explicit listeners only; remove it"}, "explicit: proxy requests and base URLs. The others: not in this version."},
+		{"host", later{text(&host, "host"), "this version has no transparent listeners, to which it belongs; remove it"}, "The one host of clients without SNI. Not in this version."},
+		{"tls", later{object{
+			{"min_version", oneOf(&min, same("1.2"), same("1.3")), "Lowest version of TLS."},
+			{"rsa", boolean(&rsa), "Also offer an RSA certificate."},
+			{"cert_file", path(&certFile), "Certificate chain, PEM."},
+			{"key_file", path(&keyFile), "Its key, PEM."},
+			{"client_ca", path(&clientCA), "Authorities of the callers' certificates, PEM."},
+			{"acme", object{
+				{"directory", text(&directory, "URL"), "The ACME server's directory."},
+				{"email", text(&email, "mail address"), "Of the account."},
+				{"domains", texts(&domains, "host"), "Names to get a certificate for."},
+			}, "A certificate by ACME."},
+		}, tls}, "TLS towards callers. Not in this version."},
+		{"insecure_allow_network", boolean(&l.InsecureAllowNetwork), "Take an address that is not loopback's: everybody who reaches it may then use the machine's identity."},
+		{"proxy_protocol_from", later{texts(&trusted, "address or prefix"), "this version does not read the PROXY protocol, so that it would take the load balancer for the caller; remove it"}, "Addresses whose PROXY protocol header is believed. Not in this version."},
+	}
+}
+
+func (r *routeSetting) keys() object {
+	var operations, users, groups, cgroups, certificates []string
+	return object{
+		{"name", text(&r.rule.Name, "text"), "What logs, metrics and reasons call the route. Empty: made from the service, or the first host."},
+		{"service", text(&r.rule.Service, "text"), "A service of the cloud: keyvault, managedhsm, storage, arm and more. Empty: the one that the hosts belong to, else an API of your own, which needs an audience."},
+		{"hosts", texts(&r.rule.Hosts, "HOST, HOST:PORT or *.SUFFIX"), "Which hosts. The star stands for one label. Empty: every name that is safely the service's. Without a port: 443, and 80 with plain http."},
+		{"audience", text(&r.rule.Audience, "text"), "What tokens are asked for. Empty: the service's. It vouches for hosts that are not known to be the service's."},
+		{"identity", shown{given{identity(&r.rule.Identity), &r.hasIdentity}, "the file's identity"}, "The identity of this route, in place of the file's as a whole: {} is the system-assigned one."},
+		{"methods", texts(&r.rule.Methods, "method"), "Which methods, in capital letters. Empty: all."},
+		{"paths", texts(&r.rule.Paths, "path"), "Which paths, unescaped: * is one segment, ** many. Empty: all."},
+		{"operations", later{texts(&operations, "operation"), "this version cannot tell operations apart, so it would not hold; remove it, and restrict methods and paths"}, "Which operations. Not in this version."},
+		{"callers", later{object{
+			{"users", texts(&users, "name or number"), "Users."},
+			{"groups", texts(&groups, "name or number"), "Groups."},
+			{"cgroups", texts(&cgroups, "path"), "Control groups."},
+			{"certificates", texts(&certificates, "name"), "Names of client certificates."},
+		}, "this version cannot tell callers apart, so it would not hold; remove it"}, "Who may make the call. Not in this version."},
+		{"require_header", table[string]{&r.rule.RequireHeader, anyName, "header field", func(s *string) value { return text(s, "text") }}, "Fields that the call must carry, once, with that value: what a confused program that fetches a stranger's URL does not send."},
+		{"gateway", text(&r.rule.Gateway, "text"), "Name of the base URL of the route's one host: http://127.0.0.1:8180/NAME/..."},
+		{"required", boolean(&r.rule.Required), "Readiness waits for this route's token."},
+		{"own", shown{given{own(&r.rule.Own), &r.hasOwn}, "the file's own"}, "As the file's own, for this route."},
+		{"upgrades", texts(&r.rule.Upgrades, "websocket"), "Protocols that a call may switch to."},
+	}
+}
+
+// identity takes the ids of a managed identity.
+func identity(id *imds.Identity) value {
+	return checked{object{
+		{"source", shown{parsed(&id.Source, "imds", imdsOnly), "`imds`"}, "Where the tokens come from."},
+		{"client_id", parsed(&id.ClientID, "GUID", guid), "A user-assigned identity by its client id."},
+		{"object_id", parsed(&id.ObjectID, "GUID", guid), "The same by its object (principal) id."},
+		{"resource_id", text(&id.ResourceID, "text"), "The same by its resource id, /subscriptions/..."},
+	}, func(s *source, path string) {
+		if err := id.Validate(); err != nil {
+			s.fail(path, "%w", err)
+		}
+	}}
+}
+
+func (i *IMDS) keys() object {
+	const why = "for IMDS's documented limits are 20 requests a second and 5 at once for the whole machine"
+	return object{
+		{"endpoint", parsed(&i.Endpoint, "URL", endpoint), "Where IMDS answers: scheme and host. Another one is for tests."},
+		{"rate", rate(&i.Rate, 20, why), "Requests a second, over all identities and audiences."},
+		{"burst", number(&i.Burst, 1, 20, why), "Requests that may follow each other at once after a pause."},
+		{"concurrency", number(&i.Concurrency, 1, 5, why), "Requests in flight."},
+		{"token_wait", duration(&i.TokenWait, 0, 5*time.Minute), "How long a call waits for a token before it is answered 503."},
+	}
+}
+
+func (u *Upstream) keys() object {
+	var url, credentials string
+	var noProxy, resolvers []string
+	return object{
+		{"ca_file", path(&u.CAFile), "Certificates, in PEM, that are trusted beside the system's roots."},
+		{"connect_to", connectTo{table[string]{&u.ConnectTo, anyName, "HOST or HOST:PORT", func(s *string) value { return text(s, "IP:PORT") }}}, "What is dialled in place of a host, or of one port of it. TLS still verifies the host's name. The one way to reach a routed host on loopback or link-local addresses."},
+		{"proxy", later{object{
+			{"url", text(&url, "URL"), "The proxy."},
+			{"credentials_file", path(&credentials), "User and password."},
+			{"no_proxy", texts(&noProxy, "suffix, address or prefix"), "Hosts that are dialled directly."},
+		}, "this version dials upstreams directly, so that the proxy would be passed by; remove it"}, "A proxy on the way out. Not in this version."},
+		{"resolvers", later{texts(&resolvers, "address"), "this version asks the system's resolver only, so that these would be passed by; remove it"}, "DNS servers to ask directly. Not in this version."},
+		{"allow_addresses", list(&u.AllowAddresses, func(p *netip.Prefix) value { return parsed(p, "address or prefix", prefix) }), "Loopback, link-local or other clouds' metadata addresses that tunnels may reach. IMDS, the WireServer and the proxy's own listeners stay forbidden."},
+	}
+}
+
+func (l *Limits) keys() object {
+	return object{
+		{"connections", number(&l.Connections, 1, 1_000_000, ""), "Callers' connections."},
+		{"connections_per_caller", number(&l.ConnectionsPerCaller, 1, 1_000_000, ""), "Connections of one caller."},
+		{"header_bytes", size(&l.HeaderBytes, 4<<10, 1<<20), "A request's header section."},
+		{"header_timeout", duration(&l.HeaderTimeout, time.Second, 5*time.Minute), "How long a caller may take to send it, and for a TLS handshake."},
+		{"idle_timeout", duration(&l.IdleTimeout, time.Second, time.Hour), "How long a connection is kept between requests."},
+		{"streams", number(&l.Streams, 1, 10_000, ""), "Concurrent HTTP/2 streams of a connection."},
+		{"spool", size(&l.Spool, 1<<10, 16<<20), "How much of a body is kept, to repeat a call whose token was refused."},
+		{"spool_total", size(&l.SpoolTotal, 1<<10, 16<<30), "All bodies kept. Not less than spool."},
+	}
+}
+
+// redirect and auditing hold what is only looked at.
+type redirect struct {
+	users, groups, cgroups []string
+	ports                  []int
+	to, to6                string
+	guardIMDS              bool
+}
+
+func (r *redirect) keys() value {
+	r.ports = []int{443, 80}
+	return later{object{
+		{"users", texts(&r.users, "name or number"), "Users whose calls are redirected."},
+		{"groups", texts(&r.groups, "name or number"), "Groups."},
+		{"cgroups", texts(&r.cgroups, "path"), "Control groups."},
+		{"ports", list(&r.ports, func(p *int) value { return number(p, 1, 65535, "") }), "Ports that are redirected."},
+		{"to", text(&r.to, "IP:PORT"), "The transparent listener for IPv4."},
+		{"to6", text(&r.to6, "IP:PORT"), "The same for IPv6."},
+		{"guard_imds", boolean(&r.guardIMDS), "Keep the redirected users from IMDS."},
+	}, "this version installs no redirect, so that nothing would be intercepted, and IMDS not be guarded; remove it"}
+}
+
+type auditing struct {
+	to      string
+	onError string
+}
+
+func (a *auditing) keys() value {
+	a.onError = "continue"
+	return later{object{
+		{"to", text(&a.to, "text"), "Where the audit stream goes."},
+		{"on_error", text(&a.onError, "text"), "What becomes of calls that cannot be written down."},
+	}, "this version writes no audit stream, so that calls would go unrecorded; remove it"}
+}
+
+func own(at *route.Own) value {
+	return oneOf(at, word[route.Own]{"pass", route.OwnPass}, word[route.Own]{"replace", route.OwnReplace}, word[route.Own]{"refuse", route.OwnRefuse})
+}
+
+func same(text string) word[string] { return word[string]{text, text} }
+
+// cloudValue takes a cloud's name, or a mapping that defines one.
+type cloudValue struct{ at *cloudSetting }
+
+// definitionKeys are the keys of a cloud that the file defines.
+func definitionKeys(d *azure.Definition) object {
+	return object{
+		{"name", shown{text(&d.Name, "text"), "required"}, "What people call the cloud."},
+		{"base", text(&d.Base, "text"), "The cloud that this one starts from: public, usgov or china. Empty: none."},
+		{"login", text(&d.Login, "host"), "Where tenants sign in. Empty: the base's."},
+		{"services", list(&d.Services, func(s *azure.ServiceDefinition) value {
+			return object{
+				{"name", shown{text(&s.Name, "text"), "required"}, "What routes call it. The name of one of the base's adds to that one."},
+				{"audience", text(&s.Audience, "text"), "What tokens are asked for. Empty only where the base has it."},
+				{"like", text(&s.Like, "text"), "keyvault, managedhsm, storage or arm, where the service follows the rules of that one (header fields, challenges, paths)."},
+				{"hosts", texts(&s.Hosts, "host"), "Exact names."},
+				{"suffixes", texts(&s.Suffixes, "DNS suffix"), "The service's as a whole: one label in front of each. Only where no stranger can own a name under it."},
+			}
+		}), "Services beside the base's."},
+	}
+}

@@ -1,0 +1,382 @@
+// Package daemon answers what makes a running bearerd out of a configuration:
+// what a file may say, in which order everything starts, what a reload changes,
+// and in which order everything ends.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"os"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/bearerd/bearerd/cache"
+	"github.com/bearerd/bearerd/imds"
+	"github.com/bearerd/bearerd/metrics"
+	"github.com/bearerd/bearerd/proxy"
+	"github.com/bearerd/bearerd/proxy/authority"
+	"github.com/bearerd/bearerd/proxy/azure"
+	"github.com/bearerd/bearerd/proxy/dial"
+	"github.com/bearerd/bearerd/proxy/listen"
+	"github.com/bearerd/bearerd/proxy/route"
+)
+
+// Options are what a Daemon is made of. Config is required.
+type Options struct {
+	Config  *Config
+	Version string    // of the binary, for people and metrics
+	Log     io.Writer // where the log goes; nil: os.Stderr
+	// Reload reads the configuration anew; nil: it cannot be.
+	Reload func() (*Config, error)
+}
+
+// Daemon is a running bearerd. Start makes one, which Shutdown must end; it is
+// safe for concurrent use.
+type Daemon struct {
+	version string
+	started time.Time
+	reload  func() (*Config, error)
+	level   zap.AtomicLevel
+	log     *zap.Logger
+	metrics *metrics.Metrics
+
+	imds      *imds.Client
+	cache     *cache.Cache
+	authority *authority.Authority
+	proxy     *proxy.Server
+	admin     *http.Server
+	doors     []door // where callers connect
+	adminDoor door
+
+	routes   atomic.Pointer[route.Table]
+	draining atomic.Bool
+
+	mu        sync.Mutex // guards what follows, and orders reloads
+	config    *Config
+	cloud     *azure.Cloud
+	loadedAt  time.Time
+	loadError error // of the last reload; nil after a good one
+
+	background sync.WaitGroup
+	cancel     context.CancelFunc // of the background
+	done       chan struct{}      // closed when the daemon is to end
+	doneOnce   sync.Once
+	failure    error // of the listener that closed done; read it after done
+}
+
+// door is one open listener.
+type door struct {
+	net.Listener
+	address Address // as configured
+}
+
+// Start starts everything and returns when callers are answered. Nothing that
+// takes long is waited for: not IMDS, which may not be there.
+func Start(ctx context.Context, o Options) (*Daemon, error) {
+	if o.Log == nil {
+		o.Log = os.Stderr
+	}
+	d := &Daemon{
+		version: o.Version, started: time.Now(), reload: o.Reload,
+		metrics: metrics.New(o.Version), config: o.Config, cloud: o.Config.LikelyCloud(),
+		done: make(chan struct{}),
+	}
+	d.level, d.log = newLogger(o.Config.Log, o.Log)
+	if err := d.build(ctx); err != nil {
+		d.release()
+		return nil, err
+	}
+	d.serve()
+	return d, nil
+}
+
+// build makes every part, in the order in which they need one another.
+func (d *Daemon) build(ctx context.Context) (err error) {
+	c := d.config
+	if d.imds, err = imds.New(imds.Options{Endpoint: c.IMDS.Endpoint, Observe: d.metrics.IMDSRequest}); err != nil {
+		return err
+	}
+	d.cache = d.newCache(c)
+	table, err := c.Compile(d.cloud)
+	if err != nil {
+		return err
+	}
+	d.routes.Store(table)
+	d.metrics.SetRoutes(routeNames(table)...)
+	if err := d.open(ctx, c); err != nil {
+		return err
+	}
+	if err := d.openAuthority(ctx, c, table); err != nil {
+		return err
+	}
+	dialer, err := d.newDialer(c)
+	if err != nil {
+		return err
+	}
+	settings := proxySettings(c, table)
+	d.proxy, err = proxy.New(proxy.Options{
+		Settings: settings, Tokens: d.cache, Dialer: dialer, Authority: d.authority, RootCAs: c.Upstream.RootCAs,
+		Limits: c.Limits.Limits, Metrics: d.metrics, Logger: d.log,
+	})
+	if err != nil {
+		return err
+	}
+	d.admin, err = d.newAdmin()
+	return err
+}
+
+func (d *Daemon) newCache(c *Config) *cache.Cache {
+	d.metrics.CollectTokens(d.tokenSamples)
+	d.metrics.CollectThrottle(func() (time.Time, float64) { return d.cache.Throttle() })
+	return cache.New(cache.Options{
+		Source: d.imds, Rate: c.IMDS.Rate, Burst: c.IMDS.Burst, Concurrency: c.IMDS.Concurrency, TokenWait: c.IMDS.TokenWait,
+		Logger: d.log,
+		Hooks: cache.Hooks{
+			Served:  func(o cache.Outcome) { d.metrics.TokenRequest(o.String()) },
+			Fetched: func(_ cache.Key, result string) { d.metrics.TokenRefresh(result) },
+			Paused:  d.metrics.Throttled,
+		},
+	})
+}
+
+// open opens every listener, so that a start fails where one cannot be had.
+func (d *Daemon) open(ctx context.Context, c *Config) error {
+	limits := listen.NewLimits(listen.LimitOptions{
+		Total: c.Limits.Connections, PerCaller: c.Limits.ConnectionsPerCaller,
+		Reached: func(l listen.Limit) { d.metrics.ConnectionLimited(string(l)) },
+	})
+	for _, l := range c.Listen {
+		opened, err := d.openDoor(ctx, l.Address, l.InsecureAllowNetwork, limits)
+		if err != nil {
+			return err
+		}
+		d.doors = append(d.doors, opened)
+	}
+	var err error
+	// Probes and metrics must get through when callers hold all that they may.
+	d.adminDoor, err = d.openDoor(ctx, c.Admin.Address, true, nil)
+	return err
+}
+
+func (d *Daemon) openDoor(ctx context.Context, a Address, network bool, limits *listen.Limits) (door, error) {
+	l, err := listen.Open(ctx, listen.Options{
+		Address: a.String(), InsecureAllowNetwork: network, Limits: limits, Observer: d.metrics.Listener(a.String()),
+		AcceptFailed: func(err error) {
+			d.log.Warn("a connection could not be accepted; raise the limit on open files if there are too many", zap.Stringer("listener", a), zap.Error(err))
+		},
+	})
+	if err != nil {
+		return door{}, err
+	}
+	return door{Listener: l, address: a}, nil
+}
+
+func (d *Daemon) openAuthority(ctx context.Context, c *Config, table *route.Table) (err error) {
+	o := AuthorityOptions(c, table)
+	o.Routed = func(host string) bool { return d.routes.Load().Named(host) }
+	o.Logger = d.log
+	o.Observe = func(leaves int) { d.metrics.AuthorityLeaves.Set(float64(leaves)) }
+	if d.authority, err = authority.Open(ctx, o); err != nil {
+		return err
+	}
+	d.metrics.SetAuthorityExpiry(d.authority.Expires())
+	return nil
+}
+
+func (d *Daemon) newDialer(c *Config) (*dial.Dialer, error) {
+	metadata, err := endpointAddresses(c.IMDS.Endpoint)
+	if err != nil {
+		return nil, err
+	}
+	return dial.New(dial.Options{ConnectTo: c.Upstream.ConnectTo, Allow: c.Upstream.AllowAddresses, Own: d.ownAddresses, Metadata: metadata})
+}
+
+// endpointAddresses gives where the configured token endpoint is, so that no
+// caller gets there through us.
+func endpointAddresses(endpoint string) ([]netip.AddrPort, error) {
+	u, err := url.Parse(endpoint)
+	if err != nil {
+		return nil, fmt.Errorf("imds.endpoint: %w", err)
+	}
+	port := 80
+	if u.Port() != "" {
+		if port, err = strconv.Atoi(u.Port()); err != nil {
+			return nil, fmt.Errorf("imds.endpoint: %w", err)
+		}
+	}
+	addr, err := netip.ParseAddr(u.Hostname())
+	if err != nil {
+		return nil, nil // a name: an operator's own arrangement, as is what it resolves to
+	}
+	return []netip.AddrPort{netip.AddrPortFrom(addr, uint16(port))}, nil
+}
+
+// ownAddresses are where we listen ourselves.
+func (d *Daemon) ownAddresses() []netip.AddrPort {
+	var all []netip.AddrPort
+	for _, l := range append([]door{d.adminDoor}, d.doors...) {
+		if l.Listener == nil {
+			continue
+		}
+		if tcp, ok := l.Addr().(*net.TCPAddr); ok {
+			all = append(all, tcp.AddrPort())
+		}
+	}
+	return all
+}
+
+// serve has every listener answered and the background work done.
+func (d *Daemon) serve() {
+	ctx, cancel := context.WithCancel(context.Background())
+	d.cancel = cancel
+	for _, l := range d.doors {
+		d.background.Go(func() { d.ended(l, d.proxy.Serve(l.Listener)) })
+	}
+	d.background.Go(func() {
+		if err := d.admin.Serve(d.adminDoor.Listener); !errors.Is(err, http.ErrServerClosed) {
+			d.ended(d.adminDoor, err)
+		}
+	})
+	if err := d.cache.Keep(Keys(d.routes.Load(), true)); err != nil {
+		d.log.Error("the required tokens cannot all be kept", zap.Error(err))
+	}
+	if _, auto := d.config.Cloud(); auto {
+		named := make(chan struct{})
+		d.background.Go(func() { d.learnCloud(ctx, named) })
+		timer := time.NewTimer(cloudPatience)
+		defer timer.Stop()
+		select {
+		case <-named:
+		case <-timer.C:
+		}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.loadedAt = time.Now()
+	d.metrics.ConfigLoaded(d.loadedAt)
+	d.log.Info("bearerd has started", zap.String("version", d.version), zap.Strings("listen", d.Addresses()),
+		zap.String("admin", d.AdminAddress()), zap.String("cloud", d.cloud.Name), zap.Strings("routes", routeNames(d.routes.Load())))
+	for _, warning := range d.config.Warnings() {
+		d.log.Warn(warning)
+	}
+}
+
+// ended has the daemon end where a listener did so by itself.
+func (d *Daemon) ended(l door, err error) {
+	if err == nil {
+		return
+	}
+	d.finish(fmt.Errorf("listening on %s: %w", l.address, err))
+}
+
+// finish tells whoever runs the daemon that it is to end.
+func (d *Daemon) finish(err error) {
+	d.doneOnce.Do(func() {
+		d.failure = err
+		close(d.done)
+	})
+}
+
+// Done is closed when the daemon is to be shut down: somebody asked for it, or
+// a listener failed.
+func (d *Daemon) Done() <-chan struct{} { return d.done }
+
+// Addresses are where callers connect, in the form of the configuration.
+func (d *Daemon) Addresses() []string {
+	var all []string
+	for _, l := range d.doors {
+		all = append(all, l.shown())
+	}
+	return all
+}
+
+// AdminAddress is where the admin listener is.
+func (d *Daemon) AdminAddress() string { return d.adminDoor.shown() }
+
+// shown is the address with the port that the kernel chose.
+func (l door) shown() string {
+	if l.address.Unix != "" {
+		return l.address.String()
+	}
+	return l.Addr().String()
+}
+
+// Root is the authority that callers are to trust.
+func (d *Daemon) Root() *authority.Root { return d.authority.Root }
+
+// Shutdown ends the daemon in order: it goes on accepting for drain.min, lets
+// the calls under way end until drain.max, closes the tunnels, and stops the
+// rest. When ctx ends, what is left is broken off at once. The error is that
+// of a listener that failed.
+func (d *Daemon) Shutdown(ctx context.Context) error {
+	d.draining.Store(true)
+	d.finish(nil)
+	d.mu.Lock()
+	drain := d.config.Drain
+	d.mu.Unlock()
+	d.log.Info("bearerd is ending", zap.Duration("drain", drain.Max))
+	if drain.Min > 0 {
+		timer := time.NewTimer(drain.Min)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, drain.Max)
+	defer cancel()
+	if err := d.proxy.Shutdown(ctx); err != nil {
+		d.log.Warn("calls were still under way and have been broken off", zap.Error(err))
+	}
+	d.release()
+	d.log.Info("bearerd has ended")
+	return d.failure
+}
+
+// release ends what there is, in the opposite order of build.
+func (d *Daemon) release() {
+	if d.cancel != nil {
+		d.cancel()
+	}
+	if d.proxy != nil {
+		d.proxy.Close()
+	}
+	if d.admin != nil {
+		d.admin.Close()
+	}
+	for _, l := range append(d.doors, d.adminDoor) {
+		if l.Listener != nil {
+			l.Close()
+		}
+	}
+	d.background.Wait()
+	if d.cache != nil {
+		d.cache.Close()
+	}
+	if d.authority != nil {
+		d.authority.Close()
+	}
+	if d.imds != nil {
+		d.imds.Close()
+	}
+	// Standard error cannot always be synchronised, and need not be.
+	_ = d.log.Sync()
+}
+
+func routeNames(table *route.Table) []string {
+	var names []string
+	for _, r := range table.Routes() {
+		names = append(names, r.Name)
+	}
+	return names
+}

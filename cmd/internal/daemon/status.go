@@ -1,0 +1,78 @@
+package daemon
+
+import (
+	"net/http"
+
+	"go.uber.org/zap"
+
+	"github.com/bearerd/bearerd/cmd/internal/admin"
+	"github.com/bearerd/bearerd/imds"
+	"github.com/bearerd/bearerd/metrics"
+)
+
+// explicitMode is the mode of every listener there is.
+const explicitMode = "explicit"
+
+// newAdmin makes the admin listener's server.
+func (d *Daemon) newAdmin() (*http.Server, error) {
+	o := admin.Options{
+		Metrics: d.metrics.Handler(func(err error) { d.log.Error("a scrape of the metrics failed", zap.Error(err)) }),
+		Status:  d.status,
+		Quit:    func() { d.finish(nil) },
+		Names:   d.config.Names,
+		Logger:  d.log,
+	}
+	if d.reload != nil {
+		o.Reload = d.Reload
+	}
+	return admin.NewServer(o)
+}
+
+// status is how everything stands now.
+func (d *Daemon) status() admin.Status {
+	s := admin.Status{Version: d.version, StartedAt: d.started, Stopping: d.draining.Load(), Tokens: d.tokenStatus()}
+	for _, l := range d.doors {
+		s.Listeners = append(s.Listeners, admin.Listener{Address: l.shown(), Mode: explicitMode, Up: true})
+	}
+	for _, r := range d.routes.Load().Routes() {
+		s.Routes = append(s.Routes, admin.Route{
+			Name: r.Name, Service: r.Service.Name, Hosts: r.Hosts, Gateway: r.Gateway,
+			Identity: r.Identity.String(), Audience: r.Audience, Required: r.Required,
+		})
+	}
+	s.IMDS.PausedUntil, s.IMDS.Rate = d.cache.Throttle()
+	s.Authority = &admin.Authority{Fingerprint: d.authority.Fingerprint(), Expires: d.authority.Expires(), Permitted: d.authority.Permitted()}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s.Cloud, s.IMDS.Endpoint = d.cloud.Name, d.config.IMDS.Endpoint
+	s.Config = admin.Config{Path: d.config.Path(), LoadedAt: d.loadedAt}
+	if d.loadError != nil {
+		s.Config.LastReloadError = d.loadError.Error()
+	}
+	return s
+}
+
+func (d *Daemon) tokenStatus() (all []admin.Token) {
+	for _, t := range d.cache.Status() {
+		shown := admin.Token{
+			Identity: t.Key.Identity.String(), Audience: t.Key.Audience, State: t.State.String(), Usable: t.State.Usable(),
+			Obtained: t.Obtained, Expires: t.Expires, NextAttempt: t.NextAttempt, Failures: t.Failures,
+		}
+		if t.Err != nil {
+			shown.Error, shown.Class = t.Err.Error(), t.Class.String()
+			if e, ok := t.Err.(*imds.Error); ok {
+				shown.Hint = e.Hint()
+			}
+		}
+		all = append(all, shown)
+	}
+	return all
+}
+
+// tokenSamples are the same for the metrics.
+func (d *Daemon) tokenSamples() (all []metrics.TokenSample) {
+	for _, t := range d.cache.Status() {
+		all = append(all, metrics.TokenSample{Audience: t.Key.Audience, Identity: t.Key.Identity.String(), Obtained: t.Obtained, Expires: t.Expires})
+	}
+	return all
+}

@@ -1,0 +1,233 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/bearerd/bearerd/imds"
+	"github.com/bearerd/bearerd/proxy/azure"
+	"github.com/bearerd/bearerd/proxy/dial"
+)
+
+// checked is a mapping that is looked at as a whole once it is decoded.
+type checked struct {
+	object
+	check func(s *source, path string)
+}
+
+func (v checked) decode(s *source, path string, n *yaml.Node) {
+	v.object.decode(s, path, n)
+	v.check(s, path)
+}
+
+// pathValue is the path of a file or folder. A relative one counts from the
+// folder of the configuration: a daemon's working directory is not its
+// operator's.
+type pathValue struct {
+	value
+	at *string
+}
+
+func path(at *string) value { return pathValue{text(at, "path"), at} }
+
+func (v pathValue) decode(s *source, path string, n *yaml.Node) {
+	v.value.decode(s, path, n)
+	if *v.at != "" && !filepath.IsAbs(*v.at) {
+		*v.at = filepath.Join(filepath.Dir(s.file), *v.at)
+	}
+}
+
+// address takes IP:PORT or unix:PATH.
+func address(at *Address) value { return parsed(at, "IP:PORT or unix:PATH", parseAddress) }
+
+// maxSocketPath is the longest path that a socket's address holds on every
+// system (104 bytes with the NUL on macOS, 108 on Linux: unix(7)).
+const maxSocketPath = 103
+
+func parseAddress(text string) (Address, error) {
+	if path, ok := strings.CutPrefix(text, "unix:"); ok {
+		switch {
+		case !filepath.IsAbs(path):
+			return Address{}, fmt.Errorf("%q does not name a socket by its whole path; write it like unix:/run/bearerd/proxy.sock", text)
+		case len(path) > maxSocketPath:
+			return Address{}, fmt.Errorf("the path of a socket has at most %d bytes; shorten it", maxSocketPath)
+		}
+		return Address{Unix: filepath.Clean(path)}, nil
+	}
+	tcp, err := netip.ParseAddrPort(text)
+	if err == nil {
+		return Address{TCP: tcp}, nil
+	}
+	switch {
+	case strings.HasPrefix(text, ":"):
+		return Address{}, fmt.Errorf("%q would listen on the whole network; write 127.0.0.1%s", text, text)
+	case strings.HasPrefix(text, "localhost:"):
+		return Address{}, fmt.Errorf("%q is a name; write 127.0.0.1%s", text, strings.TrimPrefix(text, "localhost"))
+	}
+	return Address{}, fmt.Errorf("%q is no address; write it like 127.0.0.1:8180, [::1]:8180 or unix:/run/bearerd/proxy.sock", text)
+}
+
+// connectTo is upstream.connect_to, whose entries package dial judges.
+type connectTo struct{ table[string] }
+
+func (v connectTo) decode(s *source, path string, n *yaml.Node) {
+	v.table.decode(s, path, n)
+	for host, target := range *v.at {
+		if s.failedUnder(join(path, host)) {
+			continue
+		}
+		if _, err := dial.New(dial.Options{ConnectTo: map[string]string{host: target}}); err != nil {
+			// The place says already what it is about.
+			problem := strings.TrimPrefix(err.Error(), fmt.Sprintf("connect_to: %+q: ", host))
+			s.fail(join(path, host), "%s", problem)
+		}
+	}
+	if _, err := dial.New(dial.Options{ConnectTo: *v.at}); err != nil && !s.failedUnder(path) {
+		s.fail(path, "%s", strings.TrimPrefix(err.Error(), "connect_to: ")) // spelled in two ways
+	}
+}
+
+// prefix takes an address or a prefix of addresses that need to be allowed. A
+// wide one lets tunnels reach more than its writer thought of.
+func prefix(text string) (netip.Prefix, error) {
+	p, err := netip.ParsePrefix(text)
+	if a, addrErr := netip.ParseAddr(text); addrErr == nil && a.Zone() == "" {
+		a = a.Unmap()
+		p, err = netip.PrefixFrom(a, a.BitLen()), nil
+	}
+	switch {
+	case err != nil:
+		return p, fmt.Errorf("%q is no address or prefix; write it like 127.0.0.1 or 169.254.10.0/24", text)
+	case p != p.Masked():
+		return p, fmt.Errorf("%s has bits behind its length; write %s", p, p.Masked())
+	case !p.IsSingleIP() && !p.Addr().IsLoopback() && !p.Addr().IsLinkLocalUnicast() || p.Bits() < shortest(p.Addr()):
+		return p, fmt.Errorf("%s reaches over more than loopback or link-local addresses, and few others need to be allowed; name single addresses", p)
+	}
+	return p, nil
+}
+
+// shortest gives the length of the prefix of the special addresses around a.
+func shortest(a netip.Addr) int {
+	switch {
+	case a.Is4() && a.IsLoopback(): // 127.0.0.0/8
+		return 8
+	case a.Is4() && a.IsLinkLocalUnicast(): // 169.254.0.0/16
+		return 16
+	case a.Is6() && a.IsLinkLocalUnicast(): // fe80::/10
+		return 10
+	}
+	return a.BitLen()
+}
+
+// endpoint takes the URL of IMDS.
+func endpoint(text string) (string, error) {
+	c, err := imds.New(imds.Options{Endpoint: text})
+	if err != nil {
+		return "", err
+	}
+	c.Close()
+	return text, nil
+}
+
+// imdsOnly takes the one source of tokens that there is, which imds.Identity
+// writes as nothing.
+func imdsOnly(text string) (string, error) {
+	if text != "imds" && text != "" {
+		return "", errors.New("this version takes tokens from imds only; write imds, or remove it")
+	}
+	return "", nil
+}
+
+// guid takes the form in which Entra writes ids.
+func guid(text string) (string, error) {
+	if text == "" {
+		return "", nil
+	}
+	const like = "00000000-0000-0000-0000-000000000001"
+	ok := len(text) == len(like)
+	for i := 0; ok && i < len(text); i++ {
+		if like[i] == '-' {
+			ok = text[i] == '-'
+		} else {
+			ok = strings.IndexByte("0123456789abcdefABCDEF", text[i]) >= 0
+		}
+	}
+	if !ok {
+		return "", fmt.Errorf("%q is no id; write it like %s, as `az identity show` prints it", text, like)
+	}
+	return strings.ToLower(text), nil
+}
+
+// hostName is one of names.
+func hostName(at *string) value { return parsed(at, "host", bareHost) }
+
+// bareHost takes a host without a port, and writes it as others compare it.
+func bareHost(text string) (string, error) {
+	host, port, err := azure.NormalizeHost(text)
+	if err != nil {
+		return "", fmt.Errorf("%q is no host: %w; write it like proxy.corp.example", text, err)
+	}
+	if port != 0 {
+		return "", fmt.Errorf("%q has a port; write %s", text, host)
+	}
+	return host, nil
+}
+
+// permitName is one of authority.permit.
+func permitName(at *string) value { return parsed(at, "DNS suffix or host", permit) }
+
+func permit(text string) (string, error) {
+	host, err := bareHost(strings.TrimPrefix(text, "*."))
+	if err != nil {
+		return "", err
+	}
+	if _, err := netip.ParseAddr(host); err == nil {
+		return "", errors.New("the authority never signs for an address; name a DNS suffix or a host")
+	}
+	if strings.Contains(host, "_") || strings.HasPrefix(host, "-") || strings.HasSuffix(host, "-") || strings.Contains(host, ".-") || strings.Contains(host, "-.") {
+		return "", fmt.Errorf("%q is no name of a TLS server; use letters, digits, dots, and hyphens inside a label", text)
+	}
+	labels := strings.Split(host, ".")
+	if len(labels) == 1 {
+		return "", fmt.Errorf("%q reaches over a whole top-level domain, so that a stolen authority could sign for all of it; name a longer suffix, or a host", text)
+	}
+	if last := labels[len(labels)-1]; strings.Trim(last, "0123456789") == "" || strings.HasPrefix(last, "0x") {
+		return "", fmt.Errorf("%q ends in a number, as addresses do; name a DNS suffix or a host", text)
+	}
+	return host, nil
+}
+
+// anyName takes a name as it stands; route.Compile checks it.
+func anyName(text string) (string, error) { return text, nil }
+
+// kind says what cloud may be.
+func (v cloudValue) kind() string {
+	return orList(append([]string{autoCloud}, azure.CloudNames()...)) + ", or a mapping"
+}
+
+func (v cloudValue) current() string { return v.at.name }
+
+func (v cloudValue) decode(s *source, path string, n *yaml.Node) {
+	if n.Kind == yaml.MappingNode {
+		v.at.definition = &azure.Definition{}
+		definitionKeys(v.at.definition).decode(s, path, n)
+		return
+	}
+	if n.Kind != yaml.ScalarNode {
+		wants(s, path, n, "a name or a mapping", autoCloud)
+		return
+	}
+	names := append([]string{autoCloud}, azure.CloudNames()...)
+	for _, name := range names {
+		if n.Value == name {
+			v.at.name = name
+			return
+		}
+	}
+	s.fail(path, "no cloud is called %q; use %s, or a mapping that defines one", n.Value, orList(names))
+}

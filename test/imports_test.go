@@ -1,0 +1,101 @@
+// Package test holds what concerns the whole tree.
+package test
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/bearerd/bearerd/"
+
+type floor struct {
+	name  string
+	below []string
+}
+
+// floors lists what each package may import of its siblings, from the ground
+// up. Arrows never run up, and what is not listed here may import nothing.
+var floors = []floor{
+	{"metrics", nil},
+	{"imds", nil},
+	{"imds/imdstest", nil},
+	{"proxy/azure", nil},
+	{"proxy/dial", nil},
+	{"proxy/authority", nil},
+	{"cache", []string{"imds"}},
+	{"proxy/route", []string{"imds", "proxy/azure"}},
+	{"proxy/listen", nil},
+	{"proxy", []string{"cache", "imds", "metrics", "proxy/azure", "proxy/dial", "proxy/route"}},
+	{"test/azuretest", nil},
+	{"cmd/internal/admin", []string{"proxy"}},
+	{"cmd/internal/daemon", []string{"cache", "cmd/internal/admin", "imds", "metrics", "proxy", "proxy/authority", "proxy/azure", "proxy/dial", "proxy/listen", "proxy/route"}},
+	{"cmd/bearerd", []string{"cache", "cmd/internal/daemon", "imds", "proxy", "proxy/authority", "proxy/azure", "proxy/route"}},
+	{"cmd/bearerd-demo", []string{"cmd/internal/daemon", "imds/imdstest", "test/azuretest"}},
+	{"test", nil},
+	{"test/e2e", nil},
+}
+
+// only lists packages of others that one package alone may import, and why.
+var only = []struct{ imported, by, reason string }{
+	{"github.com/caddyserver/certmagic", "proxy/authority", "what mints certificates is hidden there"},
+	{"golang.org/x/time/rate", "cache", "how often IMDS is asked is decided there"},
+	{"github.com/spf13/cobra", "cmd/bearerd", "the data plane and the demo have no command line"},
+	{"go.yaml.in/yaml/v3", "cmd/internal/daemon", "what the file looks like is hidden there"},
+	{"github.com/prometheus/client_golang/prometheus", "metrics", "every metric is named there"},
+	{"software.sslmate.com/src/go-pkcs12", "proxy/authority", "the formats of trust stores are hidden there"},
+}
+
+func TestImportsRunOneWay(t *testing.T) {
+	for name, imports := range packages(t) {
+		at := find(floors, name)
+		if at < 0 {
+			t.Errorf("%s has no place; give it one in floors", name)
+			continue
+		}
+		for _, imported := range imports {
+			if sibling, ok := strings.CutPrefix(imported, module); ok && !slices.Contains(floors[at].below, sibling) {
+				t.Errorf("%s imports %s, which is no floor below it", name, sibling)
+			}
+			for _, o := range only {
+				if imported == o.imported && name != o.by {
+					t.Errorf("%s imports %s; only %s may, for %s", name, imported, o.by, o.reason)
+				}
+			}
+		}
+	}
+}
+
+func find(list []floor, name string) int {
+	return slices.IndexFunc(list, func(f floor) bool { return f.name == name })
+}
+
+// Every arrow that is allowed goes down.
+func TestFloorsHaveNoCircle(t *testing.T) {
+	for i, f := range floors {
+		for _, below := range f.below {
+			if find(floors[:i], below) < 0 {
+				t.Errorf("%s may import %s, which does not stand before it", f.name, below)
+			}
+		}
+	}
+}
+
+// packages gives what each package of the module imports, tests left out.
+func packages(t *testing.T) map[string][]string {
+	t.Helper()
+	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, module+"...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	found := make(map[string][]string)
+	for line := range strings.Lines(string(out)) {
+		fields := strings.Fields(line)
+		found[strings.TrimPrefix(fields[0], module)] = fields[1:]
+	}
+	if len(found) < 10 {
+		t.Fatalf("go list found %d packages alone", len(found))
+	}
+	return found
+}

@@ -46,6 +46,11 @@ func refreshResults() []string {
 	}
 }
 
+// metadataCodes are the statuses that package metadata answers with.
+func metadataCodes() []string {
+	return []string{"200", "400", "403", "404", "405", "421", "429", "503"}
+}
+
 // imdsCodes are the statuses that IMDS documents, those of a proxy in its way,
 // and "error" for no answer.
 func imdsCodes() []string {

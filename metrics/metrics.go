@@ -9,6 +9,7 @@ package metrics
 import (
 	"net/http"
 	"runtime"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -51,6 +52,7 @@ type Metrics struct {
 	tokenRefreshes *closed
 
 	throttle          atomic.Pointer[func() (time.Time, float64)]
+	metadataRequests  *closed
 	imdsRequests      *closed
 	imdsDuration      prometheus.Histogram
 	throttlePauses    prometheus.Counter
@@ -109,6 +111,8 @@ func New(version string) *Metrics {
 	m.tokenRequests = b.closed("token_requests_total", "Tokens that calls needed.", "result", tokenResults())
 	m.tokenRefreshes = b.closed("token_refreshes_total", "Attempts to get a token, in the background or for a waiting call.", "result", refreshResults())
 
+	m.metadataRequests = b.closed("metadata_requests_total",
+		"Calls for a token that bearerd answered in IMDS's place.", "code", metadataCodes())
 	m.imdsRequests = b.closed("imds_requests_total", "Calls to IMDS.", "code", imdsCodes())
 	m.imdsDuration = b.histogram("imds_request_duration_seconds", "Time that IMDS took to answer, or we to give up.", imdsBuckets())
 	b.registry.MustRegister(&throttleCollector{
@@ -185,6 +189,9 @@ func (m *Metrics) TokenRequest(result string) { m.tokenRequests.inc(result) }
 // TokenRefresh counts an attempt to get a token: "success", "same_token", or the
 // class of the failure as package imds names it.
 func (m *Metrics) TokenRefresh(result string) { m.tokenRefreshes.inc(result) }
+
+// MetadataRequest counts a call that we answered in IMDS's place.
+func (m *Metrics) MetadataRequest(status int) { m.metadataRequests.inc(strconv.Itoa(status)) }
 
 // IMDSRequest counts a call to IMDS; code is the answer's status, or "error"
 // where there was none. It fits imds.Options.Observe.

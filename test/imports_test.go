@@ -21,6 +21,7 @@ var floors = []floor{
 	{"metrics", nil},
 	{"imds", nil},
 	{"imds/imdstest", nil},
+	{"imds/source", []string{"imds"}},
 	{"proxy/azure", nil},
 	{"proxy/dial", nil},
 	{"proxy/authority", nil},
@@ -28,13 +29,15 @@ var floors = []floor{
 	{"proxy/route", []string{"imds", "proxy/azure"}},
 	{"proxy/listen", nil},
 	{"proxy", []string{"cache", "imds", "metrics", "proxy/azure", "proxy/dial", "proxy/route"}},
+	{"proxy/metadata", []string{"cache", "imds", "proxy"}},
 	{"test/azuretest", nil},
-	{"cmd/internal/admin", []string{"proxy"}},
-	{"cmd/internal/daemon", []string{"cache", "cmd/internal/admin", "imds", "metrics", "proxy", "proxy/authority", "proxy/azure", "proxy/dial", "proxy/listen", "proxy/route"}},
+	{"cmd/internal/admin", []string{"proxy", "proxy/azure"}},
+	{"cmd/internal/daemon", []string{"cache", "cmd/internal/admin", "imds", "metrics", "proxy", "proxy/authority", "proxy/azure", "proxy/dial", "proxy/listen", "proxy/metadata", "proxy/route"}},
 	{"cmd/bearerd", []string{"cache", "cmd/internal/daemon", "imds", "proxy", "proxy/authority", "proxy/azure", "proxy/route"}},
 	{"cmd/bearerd-demo", []string{"cmd/internal/daemon", "imds/imdstest", "test/azuretest"}},
 	{"test", nil},
 	{"test/e2e", nil},
+	{"test/e2e/rig", []string{"imds/imdstest", "test/azuretest"}},
 }
 
 // only lists packages of others that one package alone may import, and why.

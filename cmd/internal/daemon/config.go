@@ -49,9 +49,25 @@ type Address struct {
 // Listener is one address where callers connect.
 type Listener struct {
 	Address Address
+	Mode    Mode
 	// InsecureAllowNetwork is set where everybody who reaches the address may
 	// use the machine's identity. Without it, TCP addresses are loopback's.
 	InsecureAllowNetwork bool
+}
+
+// Mode is what a listener answers.
+type Mode uint8
+
+// The modes of listeners.
+const (
+	ModeExplicit    Mode = iota // proxy requests and base URLs
+	ModeIMDS                    // apps that ask IMDS for tokens by themselves
+	modeTransparent             // not in this version
+)
+
+// String gives the configuration's word.
+func (m Mode) String() string {
+	return [...]string{ModeExplicit: "explicit", ModeIMDS: "imds", modeTransparent: "transparent"}[m]
 }
 
 // IMDS is how tokens are asked for. The limits of IMDS, 20 requests a second

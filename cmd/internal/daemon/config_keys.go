@@ -58,11 +58,10 @@ func (l *Listener) keys() object {
 	min, rsa, host := "1.2", false, ""
 	var certFile, keyFile, clientCA, directory, email string
 	var domains, trusted []string
-	mode := "explicit"
 	const tls = "this version serves no TLS on its listeners, so that callers' calls would go in the clear; remove it"
 	return object{
 		{"address", shown{address(&l.Address), "required"}, "IP:PORT, or unix:PATH. Port 0 is any free one."},
-		{"mode", later{oneOf(&mode, same("explicit"), same("transparent"), same("imds")), "this version has explicit listeners only; remove it"}, "explicit: proxy requests and base URLs. The others: not in this version."},
+		{"mode", oneOf(&l.Mode, word[Mode]{"explicit", ModeExplicit}, word[Mode]{"transparent", modeTransparent}, word[Mode]{"imds", ModeIMDS}), "explicit: proxy requests and base URLs. imds: what IMDS answers to apps that ask it for tokens by themselves, for the identities and audiences of the routes; it hands tokens out. transparent: not in this version."},
 		{"host", later{text(&host, "host"), "this version has no transparent listeners, to which it belongs; remove it"}, "The one host of clients without SNI. Not in this version."},
 		{"tls", later{object{
 			{"min_version", oneOf(&min, same("1.2"), same("1.3")), "Lowest version of TLS."},

@@ -57,6 +57,7 @@ type Daemon struct {
 	admin     *http.Server
 	doors     []door // where callers connect
 	adminDoor door
+	metadata  *http.Server // answers at doors in IMDS's mode
 
 	routes   atomic.Pointer[route.Table]
 	draining atomic.Bool
@@ -78,6 +79,7 @@ type Daemon struct {
 type door struct {
 	net.Listener
 	address Address // as configured
+	mode    Mode
 }
 
 // Start starts everything and returns when callers are answered. Nothing that
@@ -131,6 +133,7 @@ func (d *Daemon) build(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	d.metadata = d.newMetadata()
 	d.admin, err = d.newAdmin()
 	return err
 }
@@ -160,6 +163,7 @@ func (d *Daemon) open(ctx context.Context, c *Config) error {
 		if err != nil {
 			return err
 		}
+		opened.mode = l.Mode
 		d.doors = append(d.doors, opened)
 	}
 	var err error
@@ -240,13 +244,15 @@ func (d *Daemon) serve() {
 	ctx, cancel := context.WithCancel(context.Background())
 	d.cancel = cancel
 	for _, l := range d.doors {
-		d.background.Go(func() { d.ended(l, d.proxy.Serve(l.Listener)) })
+		d.background.Go(func() {
+			if l.mode == ModeIMDS {
+				d.ended(l, serveHTTP(d.metadata, l))
+				return
+			}
+			d.ended(l, d.proxy.Serve(l.Listener))
+		})
 	}
-	d.background.Go(func() {
-		if err := d.admin.Serve(d.adminDoor.Listener); !errors.Is(err, http.ErrServerClosed) {
-			d.ended(d.adminDoor, err)
-		}
-	})
+	d.background.Go(func() { d.ended(d.adminDoor, serveHTTP(d.admin, d.adminDoor)) })
 	if err := d.cache.Keep(Keys(d.routes.Load(), true)); err != nil {
 		d.log.Error("the required tokens cannot all be kept", zap.Error(err))
 	}
@@ -269,6 +275,14 @@ func (d *Daemon) serve() {
 	for _, warning := range d.config.Warnings() {
 		d.log.Warn(warning)
 	}
+}
+
+// serveHTTP gives no error where the server was told to end.
+func serveHTTP(s *http.Server, l net.Listener) error {
+	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
 }
 
 // ended has the daemon end where a listener did so by itself.
@@ -335,7 +349,7 @@ func (d *Daemon) Shutdown(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, drain.Max)
 	defer cancel()
-	if err := d.proxy.Shutdown(ctx); err != nil {
+	if err := errors.Join(d.proxy.Shutdown(ctx), d.metadata.Shutdown(ctx)); err != nil {
 		d.log.Warn("calls were still under way and have been broken off", zap.Error(err))
 	}
 	d.release()
@@ -350,6 +364,9 @@ func (d *Daemon) release() {
 	}
 	if d.proxy != nil {
 		d.proxy.Close()
+	}
+	if d.metadata != nil {
+		d.metadata.Close()
 	}
 	if d.admin != nil {
 		d.admin.Close()

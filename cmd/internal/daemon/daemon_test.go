@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/bearerd/bearerd/cmd/internal/admin"
+	"github.com/bearerd/bearerd/imds"
 	"github.com/bearerd/bearerd/imds/imdstest"
 	"github.com/bearerd/bearerd/test/azuretest"
 )
@@ -349,6 +350,28 @@ func TestOwnListenersAndIMDSAreNoTarget(t *testing.T) {
 func port(address string) string {
 	_, p, _ := net.SplitHostPort(address)
 	return p
+}
+
+// Apps that ask IMDS by themselves share the cache, for the routes' tokens only.
+func TestListenerInIMDSsMode(t *testing.T) {
+	r := launch(t, imdstest.Options{}, publicCloud+"listen: [{address: \"127.0.0.1:0\"}, {address: \"127.0.0.1:0\", mode: imds}]\n"+vaultRoute)
+	client, err := imds.New(imds.Options{Endpoint: "http://" + r.Addresses()[1]})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if _, err := client.Token(t.Context(), imds.Identity{}, "https://vault.azure.net"); err != nil {
+		t.Error(err)
+	}
+	if _, err := client.Token(t.Context(), imds.Identity{}, "https://management.azure.com/"); err == nil {
+		t.Error("an audience without a route got a token")
+	}
+	if status := r.secret(); status != http.StatusOK || len(r.imds.Calls()) != 1 {
+		t.Errorf("got %d and %d calls to IMDS, want 200 with the one token", status, len(r.imds.Calls()))
+	}
+	if _, page := r.get("http://" + r.AdminAddress() + "/metrics"); !strings.Contains(page, `bearerd_metadata_requests_total{code="200"} 1`) {
+		t.Error("/metrics does not count the call")
+	}
 }
 
 func TestQuitEndsTheDaemon(t *testing.T) {

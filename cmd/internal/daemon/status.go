@@ -5,13 +5,12 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/bearerd/bearerd/cache"
 	"github.com/bearerd/bearerd/cmd/internal/admin"
 	"github.com/bearerd/bearerd/imds"
 	"github.com/bearerd/bearerd/metrics"
+	"github.com/bearerd/bearerd/proxy/metadata"
 )
-
-// explicitMode is the mode of every listener there is.
-const explicitMode = "explicit"
 
 // newAdmin makes the admin listener's server.
 func (d *Daemon) newAdmin() (*http.Server, error) {
@@ -28,11 +27,27 @@ func (d *Daemon) newAdmin() (*http.Server, error) {
 	return admin.NewServer(o)
 }
 
+// newMetadata makes the server that answers in IMDS's place.
+func (d *Daemon) newMetadata() *http.Server {
+	return &http.Server{
+		Handler: metadata.New(metadata.Options{
+			Tokens:  d.cache,
+			Allowed: func() []cache.Key { return Keys(d.routes.Load(), false) },
+			Served:  d.metrics.MetadataRequest,
+			Logger:  d.log,
+		}),
+		MaxHeaderBytes:    16 << 10,
+		ReadHeaderTimeout: d.config.Limits.HeaderTimeout,
+		IdleTimeout:       d.config.Limits.IdleTimeout,
+		ErrorLog:          zap.NewStdLog(zap.NewNop()), // callers cause these lines at will
+	}
+}
+
 // status is how everything stands now.
 func (d *Daemon) status() admin.Status {
 	s := admin.Status{Version: d.version, StartedAt: d.started, Stopping: d.draining.Load(), Tokens: d.tokenStatus()}
 	for _, l := range d.doors {
-		s.Listeners = append(s.Listeners, admin.Listener{Address: l.shown(), Mode: explicitMode, Up: true})
+		s.Listeners = append(s.Listeners, admin.Listener{Address: l.shown(), Mode: l.mode.String(), Up: true})
 	}
 	for _, r := range d.routes.Load().Routes() {
 		s.Routes = append(s.Routes, admin.Route{

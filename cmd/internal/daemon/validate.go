@@ -38,12 +38,17 @@ func (c *Config) checkAddresses() {
 	var all []taken
 	for i, l := range c.Listen {
 		path := fmt.Sprintf("listen[%d]", i)
+		if l.Mode == modeTransparent {
+			s.fail(path+".mode", "this version has no transparent listeners; remove it")
+		}
 		switch {
 		case s.failedUnder(path):
 			continue
 		case l.Address == Address{}:
 			s.fail(path, "it has no address; write one, like 127.0.0.1:8180 or unix:/run/bearerd/proxy.sock")
 			continue
+		case !l.Address.IsLocal() && l.Mode == ModeIMDS:
+			s.fail(path+".address", "whoever reaches %s over the network could take this machine's tokens away; listen on 127.0.0.1 or [::1]", l.Address)
 		case !l.Address.IsLocal() && !l.InsecureAllowNetwork:
 			s.fail(path+".address", "whoever reaches %s over the network could use this machine's identity; listen on 127.0.0.1, [::1] or a unix socket, or accept that with insecure_allow_network: true", l.Address)
 		}

@@ -43,13 +43,14 @@ type Error struct {
 	RetryAfter  time.Duration // as asked for by the answer; 0: not asked for
 	Audience    string
 	Identity    Identity
-	Err         error // what went wrong without a usable answer
+	Err         error  // what went wrong without a usable answer
+	Advice      string // what to do next, where the source knows better than the class
 }
 
 // Error implements error.
 func (e *Error) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "token for %s (%s) from IMDS: ", e.Audience, e.Identity)
+	fmt.Fprintf(&b, "token for %s (%s) from %s: ", e.Audience, e.Identity, e.from())
 	switch {
 	case e.Status == 0:
 		fmt.Fprintf(&b, "%v", e.Err)
@@ -68,11 +69,21 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
+func (e *Error) from() string {
+	if e.Identity.Source == "" || e.Identity.Source == SourceIMDS {
+		return "IMDS"
+	}
+	return e.Identity.Source
+}
+
 // Unwrap gives what went wrong without a usable answer.
 func (e *Error) Unwrap() error { return e.Err }
 
 // Hint tells an operator what to do next.
 func (e *Error) Hint() string {
+	if e.Advice != "" {
+		return e.Advice
+	}
 	switch e.Class {
 	case Throttled:
 		return "IMDS limits the whole machine; bearerd waits and asks again, look for other programs that ask IMDS"
@@ -118,7 +129,10 @@ const (
 	codeInvalidRequest  = "invalid_request"
 )
 
-var errNotAnAnswer = errors.New("the answer is not one of IMDS's")
+var (
+	errNotAnAnswer = errors.New("the answer is not the JSON of an error")
+	errForeign     = errors.New("the identity is of another source than IMDS")
+)
 
 // classify tells what a status and an error code mean.
 func classify(status int, code, description string) Class {

@@ -5,11 +5,14 @@ import (
 	"strings"
 )
 
+// SourceIMDS is the name of the machine's IMDS among the sources of identities.
+const SourceIMDS = "imds"
+
 // Identity selects a managed identity. It is comparable, and its zero value is
 // the system-assigned identity of the machine or, where there is none, its only
 // user-assigned one. At most one of the three ids is set.
 type Identity struct {
-	Source     string // where the tokens come from; empty: the machine's IMDS
+	Source     string // where the tokens come from; empty or SourceIMDS: the machine's IMDS
 	ClientID   string
 	ObjectID   string
 	ResourceID string // /subscriptions/.../userAssignedIdentities/...

@@ -182,9 +182,9 @@ func parseCount(text string, unit time.Duration) time.Duration {
 // in base64.
 var jwt = regexp.MustCompile(`eyJ[A-Za-z0-9_-]*\.[A-Za-z0-9._-]*`)
 
-// printable bounds foreign words and takes out what could forge a log line, and
+// Printable bounds foreign words and takes out what could forge a log line, and
 // what looks like a token.
-func printable(text string) string {
+func Printable(text string) string {
 	text = strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {
 			return ' '

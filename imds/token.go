@@ -137,8 +137,8 @@ func (t *Token) Claims() (Claims, error) {
 		return Claims{}, errors.New("the token's claims are not the JSON that was expected")
 	}
 	return Claims{
-		Audience: printable(c.Audience), Issuer: printable(c.Issuer), TenantID: printable(c.TenantID),
-		ObjectID: printable(c.ObjectID), AppID: printable(c.AppID), ResourceID: printable(c.ResourceID),
+		Audience: Printable(c.Audience), Issuer: Printable(c.Issuer), TenantID: Printable(c.TenantID),
+		ObjectID: Printable(c.ObjectID), AppID: Printable(c.AppID), ResourceID: Printable(c.ResourceID),
 		IssuedAt: numericDate(c.IssuedAt), NotBefore: numericDate(c.NotBefore), Expires: numericDate(c.Expires),
 	}, nil
 }

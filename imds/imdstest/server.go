@@ -40,6 +40,7 @@ type Options struct {
 	Now      func() time.Time // nil: time.Now
 	Tenant   string           // empty: one of its own
 	Key      *rsa.PrivateKey  // that signs tokens; nil: one of 2048 bits is made
+	Unsigned bool             // leaves their signatures empty, which makes a simulation of months fast
 	Lifetime time.Duration    // of a token; 0: 24 h
 
 	// Renewal is how long before a token's end another is made. Until then all

@@ -32,8 +32,8 @@ var floors = []floor{
 	{"proxy/metadata", []string{"cache", "imds", "proxy"}},
 	{"test/azuretest", nil},
 	{"cmd/internal/admin", []string{"proxy", "proxy/azure"}},
-	{"cmd/internal/daemon", []string{"cache", "cmd/internal/admin", "imds", "metrics", "proxy", "proxy/authority", "proxy/azure", "proxy/dial", "proxy/listen", "proxy/metadata", "proxy/route"}},
-	{"cmd/bearerd", []string{"cache", "cmd/internal/daemon", "imds", "proxy", "proxy/authority", "proxy/azure", "proxy/route"}},
+	{"cmd/internal/daemon", []string{"cache", "cmd/internal/admin", "imds", "imds/source", "metrics", "proxy", "proxy/authority", "proxy/azure", "proxy/dial", "proxy/listen", "proxy/metadata", "proxy/route"}},
+	{"cmd/bearerd", []string{"cache", "cmd/internal/daemon", "imds", "imds/source", "proxy", "proxy/authority", "proxy/azure", "proxy/route"}},
 	{"cmd/bearerd-demo", []string{"cmd/internal/daemon", "imds/imdstest", "test/azuretest"}},
 	{"test", nil},
 	{"test/e2e", nil},
@@ -47,6 +47,8 @@ var only = []struct{ imported, by, reason string }{
 	{"github.com/spf13/cobra", "cmd/bearerd", "the data plane and the demo have no command line"},
 	{"go.yaml.in/yaml/v3", "cmd/internal/daemon", "what the file looks like is hidden there"},
 	{"github.com/prometheus/client_golang/prometheus", "metrics", "every metric is named there"},
+	{"github.com/AzureAD/microsoft-authentication-library-for-go/apps/managedidentity", "imds/source", "what asks other sources is hidden there"},
+	{"github.com/AzureAD/microsoft-authentication-library-for-go/apps/confidential", "imds/source", "what asks other sources is hidden there"},
 	{"software.sslmate.com/src/go-pkcs12", "proxy/authority", "the formats of trust stores are hidden there"},
 }
 

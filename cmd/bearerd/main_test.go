@@ -43,7 +43,7 @@ func TestScripts(t *testing.T) {
 }
 
 func imdsConfigs(endpoint string) map[string]string {
-	const routes = "routes:\n  - {service: keyvault}\n  - {service: storage}\n"
+	const routes = "routes:\n  - {service: keyvault}\n  - {service: storage}\nstate_dir: state\n"
 	return map[string]string{
 		"imds.yaml":    "cloud: public\nimds: {endpoint: \"" + endpoint + "\"}\n" + routes,
 		"unknown.yaml": "cloud: public\nimds: {endpoint: \"" + endpoint + "\"}\nidentity: {client_id: 00000000-0000-0000-0000-000000000009}\n" + routes,

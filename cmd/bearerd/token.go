@@ -13,6 +13,7 @@ import (
 	"github.com/bearerd/bearerd/cache"
 	"github.com/bearerd/bearerd/cmd/internal/daemon"
 	"github.com/bearerd/bearerd/imds"
+	"github.com/bearerd/bearerd/imds/source"
 )
 
 func tokenCommand() *cobra.Command {
@@ -40,14 +41,15 @@ The token itself is printed with --show-token alone: whoever holds it has the id
 			if show && len(keys) != 1 {
 				return usageError(cmd, fmt.Errorf("--show-token wants one token, and there are %d; name an audience with --audience", len(keys)))
 			}
-			client, err := imds.New(imds.Options{Endpoint: c.IMDS.Endpoint})
+			machine, err := imds.New(imds.Options{Endpoint: c.IMDS.Endpoint})
 			if err != nil {
 				return err
 			}
-			defer client.Close()
+			defer machine.Close()
+			sources := source.NewMux(machine, source.Options{})
 			var failures []error
 			for i, k := range keys {
-				token, err := client.Token(cmd.Context(), k.Identity, k.Audience)
+				token, err := sources.Token(cmd.Context(), k.Identity, k.Audience)
 				switch {
 				case err != nil:
 					failures = append(failures, err)

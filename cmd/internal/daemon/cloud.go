@@ -38,6 +38,12 @@ func Keys(table *route.Table, required bool) []cache.Key {
 	return keys
 }
 
+// AsksIMDS reports whether any route's tokens come from the machine's IMDS. Where
+// none does, there may be no IMDS to name the cloud.
+func (c *Config) AsksIMDS() bool {
+	return slices.ContainsFunc(c.Rules(c.LikelyCloud()), func(r route.Rule) bool { return r.Identity.Source == "" })
+}
+
 // AuthorityOptions says what the authority must sign for, which is what the
 // routes name, and what one that is made now may sign for: every service of the
 // cloud, or of all clouds where IMDS is to name it.

@@ -7,6 +7,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/bearerd/bearerd/imds"
+	identitysource "github.com/bearerd/bearerd/imds/source"
 	"github.com/bearerd/bearerd/proxy"
 	"github.com/bearerd/bearerd/proxy/azure"
 	"github.com/bearerd/bearerd/proxy/route"
@@ -108,12 +109,12 @@ func (r *routeSetting) keys() object {
 // identity takes the ids of a managed identity.
 func identity(id *imds.Identity) value {
 	return checked{object{
-		{"source", shown{parsed(&id.Source, "imds", imdsOnly), "`imds`"}, "Where the tokens come from."},
+		{"source", shown{parsed(&id.Source, orList(identitysource.Names()), sourceName), "detected"}, "Where the tokens come from. Absent: what the environment tells (IDENTITY_ENDPOINT, MSI_ENDPOINT, AZURE_FEDERATED_TOKEN_FILE), else imds."},
 		{"client_id", parsed(&id.ClientID, "GUID", guid), "A user-assigned identity by its client id."},
 		{"object_id", parsed(&id.ObjectID, "GUID", guid), "The same by its object (principal) id."},
 		{"resource_id", text(&id.ResourceID, "text"), "The same by its resource id, /subscriptions/..."},
 	}, func(s *source, path string) {
-		if err := id.Validate(); err != nil {
+		if err := checkIdentity(*id); err != nil {
 			s.fail(path, "%w", err)
 		}
 	}}

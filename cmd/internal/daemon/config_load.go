@@ -6,6 +6,9 @@ import (
 	"io"
 	"io/fs"
 	"os"
+
+	"github.com/bearerd/bearerd/imds"
+	identitysource "github.com/bearerd/bearerd/imds/source"
 )
 
 // maxFile bounds a configuration file: a thousand times what one needs.
@@ -16,13 +19,18 @@ const maxFile = 1 << 20
 // mistakes in it are joined *Mistake values, in the order of the file.
 func Load(path string, explicit bool) (*Config, error) {
 	text, err := readFile(path)
-	if errors.Is(err, fs.ErrNotExist) && !explicit {
-		return Default(), nil
-	}
-	if err != nil {
+	c := Default()
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && !explicit:
+	case err != nil:
 		return nil, fmt.Errorf("reading the configuration: %w", err)
+	default:
+		if c, err = read(path, text); err != nil {
+			return nil, err
+		}
 	}
-	return Parse(path, text)
+	c.resolveSources(identitysource.Detect(os.Getenv))
+	return c, nil
 }
 
 // readFile reads a whole regular file of a bounded size.
@@ -56,8 +64,18 @@ func readFile(path string) ([]byte, error) {
 // Parse reads a configuration. name is the file's, for mistakes and for the
 // relative paths in it, which count from its folder. Files that it names
 // (upstream.ca_file) are read. The mistakes are joined *Mistake values, in the
-// order of the text: all that can be told at once, up to a hundred.
+// order of the text: all that can be told at once, up to a hundred. The environment is not asked:
+// identities that name no source are IMDS's.
 func Parse(name string, text []byte) (*Config, error) {
+	c, err := read(name, text)
+	if err != nil {
+		return nil, err
+	}
+	c.resolveSources(identitysource.IMDS)
+	return c, nil
+}
+
+func read(name string, text []byte) (*Config, error) {
 	c := Default()
 	c.source.file = name
 	root, err := parseYAML(name, text)
@@ -72,4 +90,21 @@ func Parse(name string, text []byte) (*Config, error) {
 		return nil, err
 	}
 	return c, nil
+}
+
+// resolveSources fills in where the tokens of identities come from that do not
+// say so. IMDS is written as nothing, so that one identity has one spelling.
+func (c *Config) resolveSources(detected string) {
+	all := []*imds.Identity{&c.Identity}
+	for i := range c.routes {
+		all = append(all, &c.routes[i].rule.Identity)
+	}
+	for _, id := range all {
+		if id.Source == "" {
+			id.Source = detected
+		}
+		if id.Source == identitysource.IMDS {
+			id.Source = ""
+		}
+	}
 }

@@ -270,3 +270,28 @@ func TestDesignExampleHasKnownKeysOnly(t *testing.T) {
 		}
 	}
 }
+
+// What the environment tells holds for identities that name no source.
+func TestSourceOfTokensIsDetected(t *testing.T) {
+	t.Setenv("IDENTITY_ENDPOINT", "http://127.0.0.1:9/token")
+	t.Setenv("IDENTITY_HEADER", "x")
+	file := filepath.Join(t.TempDir(), "bearerd.yaml")
+	text := "routes:\n  - {service: keyvault}\n  - {service: storage, identity: {source: imds}}\n  - {service: arm, identity: {}}\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := Load(file, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, r := range c.Rules(c.LikelyCloud()) {
+		got = append(got, r.Identity.Source)
+	}
+	if want := []string{"appservice", "", "appservice"}; !slices.Equal(got, want) {
+		t.Errorf("the sources are %q, want %q", got, want)
+	}
+	if c, err = Load(filepath.Join(t.TempDir(), "none"), false); err != nil || c.Identity.Source != "appservice" {
+		t.Errorf("without a file the source is %q (%v)", c.Identity.Source, err)
+	}
+}

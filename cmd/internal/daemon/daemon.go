@@ -22,6 +22,7 @@ import (
 
 	"github.com/bearerd/bearerd/cache"
 	"github.com/bearerd/bearerd/imds"
+	identitysource "github.com/bearerd/bearerd/imds/source"
 	"github.com/bearerd/bearerd/metrics"
 	"github.com/bearerd/bearerd/proxy"
 	"github.com/bearerd/bearerd/proxy/authority"
@@ -108,11 +109,15 @@ func (d *Daemon) build(ctx context.Context) (err error) {
 	if d.imds, err = imds.New(imds.Options{Endpoint: c.IMDS.Endpoint, Observe: d.metrics.IMDSRequest}); err != nil {
 		return err
 	}
-	d.cache = d.newCache(c)
 	table, err := c.Compile(d.cloud)
 	if err != nil {
 		return err
 	}
+	sources, err := d.openSources(table)
+	if err != nil {
+		return err
+	}
+	d.cache = d.newCache(c, sources)
 	d.routes.Store(table)
 	d.metrics.SetRoutes(routeNames(table)...)
 	if err := d.open(ctx, c); err != nil {
@@ -138,11 +143,26 @@ func (d *Daemon) build(ctx context.Context) (err error) {
 	return err
 }
 
-func (d *Daemon) newCache(c *Config) *cache.Cache {
+// openSources gives where tokens come from. A source that the environment does
+// not have is an error now, not at its first use.
+func (d *Daemon) openSources(table *route.Table) (cache.Source, error) {
+	o := identitysource.Options{Observe: d.metrics.IMDSRequest}
+	for _, k := range Keys(table, false) {
+		if k.Identity.Source == "" {
+			continue
+		}
+		if _, err := identitysource.Open(k.Identity.Source, o); err != nil {
+			return nil, err
+		}
+	}
+	return identitysource.NewMux(d.imds, o), nil
+}
+
+func (d *Daemon) newCache(c *Config, source cache.Source) *cache.Cache {
 	d.metrics.CollectTokens(d.tokenSamples)
 	d.metrics.CollectThrottle(func() (time.Time, float64) { return d.cache.Throttle() })
 	return cache.New(cache.Options{
-		Source: d.imds, Rate: c.IMDS.Rate, Burst: c.IMDS.Burst, Concurrency: c.IMDS.Concurrency, TokenWait: c.IMDS.TokenWait,
+		Source: source, Rate: c.IMDS.Rate, Burst: c.IMDS.Burst, Concurrency: c.IMDS.Concurrency, TokenWait: c.IMDS.TokenWait,
 		Logger: d.log,
 		Hooks: cache.Hooks{
 			Served:  func(o cache.Outcome) { d.metrics.TokenRequest(o.String()) },
@@ -256,7 +276,7 @@ func (d *Daemon) serve() {
 	if err := d.cache.Keep(Keys(d.routes.Load(), true)); err != nil {
 		d.log.Error("the required tokens cannot all be kept", zap.Error(err))
 	}
-	if _, auto := d.config.Cloud(); auto {
+	if _, auto := d.config.Cloud(); auto && d.config.AsksIMDS() {
 		named := make(chan struct{})
 		d.background.Go(func() { d.learnCloud(ctx, named) })
 		timer := time.NewTimer(cloudPatience)

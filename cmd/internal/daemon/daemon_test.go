@@ -9,10 +9,12 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -371,6 +373,37 @@ func TestListenerInIMDSsMode(t *testing.T) {
 	}
 	if _, page := r.get("http://" + r.AdminAddress() + "/metrics"); !strings.Contains(page, `bearerd_metadata_requests_total{code="200"} 1`) {
 		t.Error("/metrics does not count the call")
+	}
+}
+
+// Two routes, two sources: the vault's token is App Service's, ARM's is IMDS's.
+func TestTokensComeFromEachRoutesSource(t *testing.T) {
+	var asked atomic.Int64
+	var machine *imdstest.Server
+	endpoint := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked.Add(1)
+		if r.Header.Get("X-IDENTITY-HEADER") != "the header" {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		// The tokens are made by the same issuer, which the vault trusts.
+		again := r.Clone(r.Context())
+		again.URL.Path = "/metadata/identity/oauth2/token"
+		again.URL.RawQuery = url.Values{"api-version": {"2018-02-01"}, "resource": {r.URL.Query().Get("resource")}}.Encode()
+		again.Header = http.Header{"Metadata": {"true"}}
+		machine.ServeHTTP(w, again)
+	}))
+	t.Cleanup(endpoint.Close)
+	t.Setenv("IDENTITY_ENDPOINT", endpoint.URL+"/token")
+	t.Setenv("IDENTITY_HEADER", "the header")
+	r := launch(t, imdstest.Options{}, publicCloud+anyPort+
+		"routes:\n  - {service: keyvault, hosts: [payroll.vault.azure.net], gateway: vault, identity: {source: appservice}}\n  - {service: arm, gateway: arm}\n")
+	machine = r.imds
+	if status := r.secret(); status != http.StatusOK || asked.Load() != 1 {
+		t.Errorf("got %d and %d calls to the endpoint, want 200 after one", status, asked.Load())
+	}
+	if status, body := r.get("http://" + r.Addresses()[0] + "/arm/subscriptions/" + azuretest.Subscription + "?api-version=2022-12-01"); status != http.StatusOK || asked.Load() != 1 {
+		t.Errorf("got %d %s and %d calls to the endpoint, want 200 by IMDS", status, body, asked.Load())
 	}
 }
 

@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
 
 	"github.com/bearerd/bearerd/imds"
+	identitysource "github.com/bearerd/bearerd/imds/source"
 	"github.com/bearerd/bearerd/proxy/azure"
 	"github.com/bearerd/bearerd/proxy/dial"
 )
@@ -134,13 +136,31 @@ func endpoint(text string) (string, error) {
 	return text, nil
 }
 
-// imdsOnly takes the one source of tokens that there is, which imds.Identity
-// writes as nothing.
-func imdsOnly(text string) (string, error) {
-	if text != "imds" && text != "" {
-		return "", errors.New("this version takes tokens from imds only; write imds, or remove it")
+// sourceName takes the name of a source of tokens.
+func sourceName(text string) (string, error) {
+	if names := identitysource.Names(); text != "" && !slices.Contains(names, text) {
+		return "", fmt.Errorf("%q is not known; use %s, or remove it", text, orList(names))
 	}
-	return "", nil
+	return text, nil
+}
+
+// checkIdentity finds ids that exclude one another, or that the source has no
+// way to ask for.
+func checkIdentity(id imds.Identity) error {
+	if err := id.Validate(); err != nil {
+		return err
+	}
+	switch id.Source {
+	case identitysource.AzureCLI, identitysource.CloudShell, identitysource.ServiceFabric:
+		if id.ClientID != "" || id.ObjectID != "" || id.ResourceID != "" {
+			return fmt.Errorf("the source %s has one identity, which no id can choose; remove the id", id.Source)
+		}
+	case identitysource.AzureML, identitysource.Workload:
+		if id.ObjectID != "" || id.ResourceID != "" {
+			return fmt.Errorf("the source %s takes a client_id only; name the identity by that", id.Source)
+		}
+	}
+	return nil
 }
 
 // guid takes the form in which Entra writes ids.

@@ -16,6 +16,9 @@ import (
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
+
+	"github.com/bearerd/bearerd/proxy/azure"
+	"github.com/bearerd/bearerd/proxy/route"
 )
 
 // connect opens a tunnel by CONNECT and gives the connection.
@@ -212,6 +215,21 @@ func TestManyAuthorizationFieldsAreAllReplaced(t *testing.T) {
 	}
 }
 
+// Even where no token would take its place.
+func TestCallersAuthorizationIsDroppedForItself(t *testing.T) {
+	cloud, _ := azure.CloudNamed("public")
+	table, err := route.Compile(testRules(), cloud)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := http.Header{"Authorization": {"Basic eDp5"}}
+	c := &azure.Call{Method: "GET", Scheme: "https", Host: vaultHost, Port: 443, Path: "/x", Header: azure.Header(in)}
+	edits := editRequest(c, table.Decide(c, time.Now()), nil, false)
+	if out := edits.apply(in); out["Authorization"] != nil {
+		t.Errorf("it leaves with %q", out["Authorization"])
+	}
+}
+
 func TestUserInformationInAConnectIsRefused(t *testing.T) {
 	w := newWorld(t, echo)
 	answer := w.raw("CONNECT "+vaultHost+":443@evil.example:443 HTTP/1.1\r\nHost: x\r\n\r\n", "CONNECT")
@@ -250,6 +268,40 @@ func TestHostThatOnlyLooksRoutedGetsNoToken(t *testing.T) {
 	if w.dialer.dials.Load() != 0 {
 		t.Error("a connection was opened for one of them")
 	}
+}
+
+// Where unrouted hosts are let through, the call goes where it says, in the
+// clear, as it is.
+func TestHostThatOnlyLooksRoutedIsForwardedWithoutAToken(t *testing.T) {
+	w := newWorld(t, echo)
+	plain := httptest.NewServer(http.HandlerFunc(echo))
+	defer plain.Close()
+	w.dialer.to = plain.Listener.Addr().String()
+	for _, host := range []string{"payroll.vault.azure.net.evil.example", "evilvault.azure.net", "vault.azure.net", "xn--payroll-9xa.example", "payroll-vault.azure.net"} {
+		answer := w.raw("GET http://"+host+"/secrets/a HTTP/1.1\r\nHost: "+vaultHost+"\r\n\r\n", "GET")
+		body, _ := io.ReadAll(answer.Body)
+		if want := "GET " + host + " /secrets/a\nbody 0"; string(body) != want {
+			t.Errorf("%s: the service got\n%s\nwant\n%s", host, body, want)
+		}
+	}
+}
+
+func TestOtherSpellingsOfARoutedHostLeadThere(t *testing.T) {
+	w := newWorld(t, echo)
+	for _, host := range []string{"PAYROLL.Vault.azure.NET", vaultHost + ".", vaultHost + ":80", vaultHost + ":443", vaultHost + ".:80"} {
+		answer := w.raw("GET http://"+host+"/secrets/a HTTP/1.1\r\nHost: x\r\n\r\n", "GET")
+		body, _ := io.ReadAll(answer.Body)
+		if want := "GET " + vaultHost + " /secrets/a\nAuthorization: Bearer token-1\nbody 0"; string(body) != want {
+			t.Errorf("%s: the service got\n%s\nwant\n%s", host, body, want)
+		}
+	}
+	answer := w.raw("GET http://"+vaultHost+":8080/secrets/a HTTP/1.1\r\nHost: x\r\n\r\n", "GET")
+	wantProblem(t, answer, "", 403, "BearerdNotPermitted")
+}
+
+func TestOptionsOfTheWholeServerIsNotAnsweredPastTheChecks(t *testing.T) {
+	w := newWorld(t, echo)
+	wantProblem(t, w.raw("OPTIONS * HTTP/1.1\r\nHost: evil.example\r\n\r\n", "OPTIONS"), "", 421, CodeMisdirected)
 }
 
 func TestBaseURLAnswersToItsOwnNamesOnly(t *testing.T) {

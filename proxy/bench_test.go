@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"io"
 	"net"
 	"net/http"
@@ -8,8 +9,12 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"testing"
+	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/bearerd/bearerd/cache"
+	"github.com/bearerd/bearerd/imds"
 )
 
 // The two benchmarks are a pair: the same callers, upstream and transport, with
@@ -29,9 +34,21 @@ func benchmarkUpstream(rw http.ResponseWriter, _ *http.Request) {
 func BenchmarkServer(b *testing.B) {
 	w := newWorld(b, benchmarkUpstream, upstreamHTTP1, func(o *Options, _ *httptest.Server) {
 		o.Logger = zap.NewNop()
+		o.Tokens = oneToken{imds.NewToken("token-1", time.Now().Add(time.Hour), time.Time{})}
 		o.AccessLog = AccessErrors
 	})
 	benchmarkCallers(b, w.base("/blob/c/b"))
+}
+
+// oneToken gives it away at no cost, as the cache does.
+type oneToken struct{ token *imds.Token }
+
+// Token implements Tokens.
+func (o oneToken) Token(context.Context, cache.Key) (*imds.Token, error) { return o.token, nil }
+
+// Renew implements Tokens.
+func (o oneToken) Renew(context.Context, cache.Key, *imds.Token) (*imds.Token, error) {
+	return o.token, nil
 }
 
 func BenchmarkReverseProxy(b *testing.B) {

@@ -79,7 +79,7 @@ func causeOf(err error) metrics.Cause {
 		isA[*tls.CertificateVerificationError](err), isA[tls.AlertError](err), isA[tls.RecordHeaderError](err):
 		return metrics.CauseTLS
 	}
-	if deadline, ok := errors.AsType[net.Error](err); ok && deadline.Timeout() {
+	if deadline, ok := errors.AsType[timeouter](err); ok && deadline.Timeout() {
 		return metrics.CauseTimeout
 	}
 	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
@@ -90,6 +90,11 @@ func causeOf(err error) metrics.Cause {
 		return metrics.CauseReset
 	}
 	return metrics.CauseOther
+}
+
+type timeouter interface {
+	error
+	Timeout() bool
 }
 
 func isA[E error](err error) bool {

@@ -142,9 +142,11 @@ func TestUpgradeToH2CIsNotForwarded(t *testing.T) {
 			}
 		}
 	}, upstreamHTTP1)
-	answer := w.raw("GET /vault/x HTTP/1.1\r\nHost: "+w.addr+"\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n", "GET")
-	if answer.StatusCode != 200 {
-		t.Errorf("got %d, want 200", answer.StatusCode)
+	for _, named := range []string{"Upgrade, HTTP2-Settings", "Upgrade"} {
+		answer := w.raw("GET /vault/x HTTP/1.1\r\nHost: "+w.addr+"\r\nConnection: "+named+"\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n", "GET")
+		if answer.StatusCode != 200 {
+			t.Errorf("got %d, want 200", answer.StatusCode)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"encoding/json"
 	"io"
 )
@@ -26,6 +27,7 @@ type linkReader struct {
 	next []byte // the part of out that is not handed out yet
 	err  error  // from src
 
+	ended     bool // the outermost value is over; what follows is none of ours
 	depth     int
 	inObject  bool // the outermost value is an object
 	inString  bool
@@ -68,6 +70,10 @@ func (r *linkReader) Read(p []byte) (int, error) {
 func (r *linkReader) Close() error { return r.src.Close() }
 
 func (r *linkReader) scan(c byte) {
+	if r.ended {
+		r.out = append(r.out, c)
+		return
+	}
 	if r.inString {
 		r.scanString(c)
 		return
@@ -86,6 +92,7 @@ func (r *linkReader) scan(c byte) {
 		}
 	case '}', ']':
 		r.depth--
+		r.ended = r.depth <= 0
 	case ',':
 		if r.depth == 1 {
 			r.expectKey, r.isLink = true, false
@@ -133,9 +140,7 @@ func (r *linkReader) emitLink() {
 	var link string
 	if json.Unmarshal(r.held, &link) == nil {
 		if mapped, ok := r.mapLink(link); ok {
-			if text, err := json.Marshal(mapped); err == nil {
-				r.held = append(r.held[:0], text...)
-			}
+			r.held = appendString(r.held[:0], mapped)
 		}
 	}
 	r.pass()
@@ -145,4 +150,16 @@ func (r *linkReader) emitLink() {
 func (r *linkReader) pass() {
 	r.out = append(r.out, r.held...)
 	r.holding = false
+}
+
+// appendString writes text as a JSON string. Unlike json.Marshal it leaves the
+// ampersands of a query readable, as services do.
+func appendString(b []byte, text string) []byte {
+	var w bytes.Buffer
+	e := json.NewEncoder(&w)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(text); err != nil {
+		panic("proxy: a string did not encode: " + err.Error())
+	}
+	return append(b, bytes.TrimSuffix(w.Bytes(), []byte("\n"))...)
 }

@@ -172,11 +172,13 @@ func New(o Options) (*Server, error) {
 
 func newHTTPServer(ctx context.Context, h http.HandlerFunc, l Limits, errorLog *log.Logger) *http.Server {
 	return &http.Server{
-		Handler:           h,
-		BaseContext:       func(net.Listener) context.Context { return ctx },
-		MaxHeaderBytes:    l.HeaderBytes,
-		ReadHeaderTimeout: l.HeaderTimeout, // of a TLS handshake too
-		IdleTimeout:       l.IdleTimeout,
+		Handler: h,
+		// Else net/http would answer "OPTIONS *" past every check.
+		DisableGeneralOptionsHandler: true,
+		BaseContext:                  func(net.Listener) context.Context { return ctx },
+		MaxHeaderBytes:               l.HeaderBytes,
+		ReadHeaderTimeout:            l.HeaderTimeout, // of a TLS handshake too
+		IdleTimeout:                  l.IdleTimeout,
 		HTTP2: &http.HTTP2Config{
 			MaxConcurrentStreams:          l.Streams,
 			MaxReceiveBufferPerConnection: connectionWindow,

@@ -11,6 +11,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/bearerd/bearerd/cache"
+	"github.com/bearerd/bearerd/imds"
 )
 
 func TestLinksToTheServiceComeBackThroughTheBaseURL(t *testing.T) {
@@ -50,6 +53,32 @@ func TestLinksToTheServiceComeBackThroughTheBaseURL(t *testing.T) {
 	answer, _ := do(t, w.viaConnect(false), newRequest(t, "GET", "https://"+armHost+"/x?location=https://"+armHost+"/a", nil))
 	if got := answer.Header.Get("Location"); got != "https://"+armHost+"/a" {
 		t.Errorf("Location became %q for a caller that uses the service's own URLs", got)
+	}
+}
+
+func TestOnlyURLsOfTheUpstreamItselfAreMapped(t *testing.T) {
+	for _, tt := range []struct {
+		port uint16
+		link string
+		want string // empty: not mapped
+	}{
+		{443, "https://up.example/a", "http://us/g/a"},
+		{443, "https://up.example:443/a", "http://us/g/a"},
+		{443, "https://up.example:8443/a", ""},
+		{443, "http://up.example/a", ""},
+		{8443, "https://up.example:8443/a?b", "http://us/g/a?b"},
+		{8443, "https://up.example:8443", "http://us/g"},
+		{8443, "https://up.example/a", ""}, // another port is another service
+		{8443, "https://up.example:443/a", ""},
+		{8443, "https://up.example:84430/a", ""},
+		{443, "https://up.example:/a", ""},
+		{443, "https://up.example:443@evil.example/", ""},
+		{443, "https://up.example\\@evil.example/", ""},
+	} {
+		b := &baseURL{host: "up.example", port: tt.port, origin: "http://us", prefix: "/g"}
+		if got, ok := b.mapURL(tt.link); got != tt.want || ok != (tt.want != "") {
+			t.Errorf("port %d: %q became %q, want %q", tt.port, tt.link, got, tt.want)
+		}
 	}
 }
 
@@ -265,4 +294,45 @@ func TestShutdownBreaksOffWhatOutlastsIt(t *testing.T) {
 	if err := <-got; err == nil {
 		t.Error("the request got an answer")
 	}
+}
+
+// What a handler uses, the cache and the log, must outlive it.
+func TestCloseWaitsForHandlers(t *testing.T) {
+	entered, leave := make(chan struct{}), make(chan struct{})
+	w := newWorld(t, echo, func(o *Options, _ *httptest.Server) {
+		o.Tokens = slowTokens{o.Tokens, entered, leave}
+	})
+	conn, err := net.Dial("tcp", w.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprintf(conn, "GET /vault/x HTTP/1.1\r\nHost: %s\r\n\r\n", w.addr)
+	<-entered
+	closed := make(chan struct{})
+	go func() {
+		w.server.Close()
+		close(closed)
+	}()
+	io.Copy(io.Discard, conn) // ends with the connection
+	select {
+	case <-closed:
+		t.Error("Close returned while a token was being waited for")
+	default:
+	}
+	close(leave)
+	<-closed
+}
+
+// slowTokens waits to be let on, whatever becomes of the request.
+type slowTokens struct {
+	Tokens
+	entered, leave chan struct{}
+}
+
+// Token implements Tokens.
+func (s slowTokens) Token(ctx context.Context, k cache.Key) (*imds.Token, error) {
+	close(s.entered)
+	<-s.leave
+	return s.Tokens.Token(ctx, k)
 }

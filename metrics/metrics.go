@@ -90,7 +90,7 @@ func New(version string) *Metrics {
 		Label{"code", "what the answer's header `Bearerd-Error` says"})
 	m.Replays = b.counter("replays_total", "Calls sent once more because the service had rejected the token.")
 	m.upstreamErrors = b.closed("upstream_errors_total",
-		"Calls and tunnels that got no answer from the service.", "cause", causes())
+		"Calls and tunnels that got no answer from the service, or half of one.", "cause", causes())
 
 	m.TunnelsOpen = b.gauge("tunnels_open", "Tunnels and WebSockets that are open.")
 	m.tunnelReceived = b.counter("tunnel_received_bytes_total", "Bytes received from callers through tunnels that have ended.")

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"io"
+	"log"
 	"os"
 	"os/signal"
 	"syscall"
@@ -24,6 +26,9 @@ SIGHUP reads the configuration anew: a good one is taken over without dropping a
 			if err != nil {
 				return err
 			}
+			// net/http's client writes there what services send unasked, which
+			// may be anything.
+			log.SetOutput(io.Discard)
 			return serve(cmd.Context(), daemon.Options{
 				Config:  c,
 				Version: versionOf(),

@@ -16,6 +16,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/bearerd/bearerd/proxy"
 	"github.com/bearerd/bearerd/proxy/azure"
 )
 
@@ -121,12 +122,12 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	header.Set("Referrer-Policy", "no-referrer")
 	header.Set("Cross-Origin-Resource-Policy", "same-origin")
 	header.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
-	if !h.isOurs(r) {
+	if !proxy.IsOurs(r, h.names) {
 		fail(w, http.StatusMisdirectedRequest, codeMisdirected,
 			fmt.Sprintf("%q is not a name of the admin listener; use its address, or list the name under names", r.Host))
 		return
 	}
-	if isForeign(r) {
+	if proxy.IsCrossSite(r) {
 		fail(w, http.StatusForbidden, codeCrossSite, "a web page of another site may not ask the admin listener; open it in a tab of its own")
 		return
 	}

@@ -109,34 +109,6 @@ func TestHostMustBeOurs(t *testing.T) {
 	}
 }
 
-func TestHostOnOtherListeners(t *testing.T) {
-	for _, tt := range []struct {
-		local net.Addr
-		host  string
-		ours  bool
-	}{
-		{&net.TCPAddr{IP: net.ParseIP("10.1.2.3"), Port: 9180}, "10.1.2.3:9180", true},
-		{&net.TCPAddr{IP: net.ParseIP("10.1.2.3"), Port: 9180}, "localhost:9180", false},
-		{&net.TCPAddr{IP: net.ParseIP("10.1.2.3"), Port: 80}, "10.1.2.3", true},
-		{&net.TCPAddr{IP: net.ParseIP("::1"), Port: 9180}, "[::1]:9180", true},
-		{&net.TCPAddr{IP: net.ParseIP("::1"), Port: 9180}, "localhost:9180", true},
-		{&net.TCPAddr{IP: net.ParseIP("fe80::1"), Zone: "eth0", Port: 9180}, "[fe80::1]:9180", true},
-		{&net.UnixAddr{Name: "/run/x", Net: "unix"}, "localhost", true},
-		{&net.UnixAddr{Name: "/run/x", Net: "unix"}, "evil.example", false},
-		{nil, "localhost:9180", false}, // nobody said where it came in
-	} {
-		h := &handler{}
-		r := httptest.NewRequest("GET", "/", nil)
-		r.Host = tt.host
-		if tt.local != nil {
-			r = r.WithContext(contextWithLocal(r, tt.local))
-		}
-		if got := h.isOurs(r); got != tt.ours {
-			t.Errorf("%v on %v: %t", tt.host, tt.local, got)
-		}
-	}
-}
-
 func TestForeignPagesAreRefused(t *testing.T) {
 	g := startTCP(t)
 	for _, tt := range []struct {

@@ -26,7 +26,7 @@ func TestRequestsAreJudged(t *testing.T) {
 		{"good", nil, 200, `"access_token":"eyJ`},
 		{"POST", func(r *http.Request, _ url.Values) { r.Method = http.MethodPost }, 405, "GET only"},
 		{"HEAD", func(r *http.Request, _ url.Values) { r.Method = http.MethodHead }, 405, "GET only"},
-		{"another path", func(r *http.Request, _ url.Values) { r.URL.Path = tokenPath + "/" }, 404, "not_found"},
+		{"another path", func(r *http.Request, _ url.Values) { r.URL.Path = tokenPath + "s" }, 404, "not_found"},
 		{"another spelling of the path", func(r *http.Request, _ url.Values) { r.URL.RawPath = "/metadata%2fidentity/oauth2/token" }, 404, "not_found"},
 		{"no header", func(r *http.Request, _ url.Values) { r.Header.Del("Metadata") }, 400, "bad_request_102"},
 		{"a false header", header("Metadata", "false"), 400, "bad_request_102"},

@@ -5,6 +5,7 @@ import (
 	"crypto/rsa"
 	"encoding/json"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 )
@@ -129,7 +130,8 @@ func (s *Server) Clear() {
 // answer is what the emulator says to r. It returns once that is due, or when
 // the client has left.
 func (s *Server) answer(r *http.Request) reply {
-	switch path := r.URL.EscapedPath(); {
+	// MSAL for Node ends the path with a slash.
+	switch path := strings.TrimSuffix(r.URL.EscapedPath(), "/"); {
 	case path != tokenPath && path != environmentPath:
 		return refuse(http.StatusNotFound, "not_found", "there is nothing at this path")
 	case path == environmentPath:

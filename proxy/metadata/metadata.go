@@ -123,7 +123,7 @@ func (h *handler) judge(r *http.Request) *refusal {
 		return &refusal{status: http.StatusMisdirectedRequest, code: "invalid_request", description: "the host is not a name of this listener"}
 	case proxy.IsCrossSite(r):
 		return &refusal{status: http.StatusForbidden, code: "access_denied", description: "a web page may not ask for tokens"}
-	case r.URL.Path != tokenPath:
+	case strings.TrimSuffix(r.URL.Path, "/") != tokenPath: // MSAL for Node asks with the slash
 		return &refusal{status: http.StatusNotFound, code: "not_found", description: "only " + tokenPath + " is answered here"}
 	case r.Method != http.MethodGet:
 		return &refusal{status: http.StatusMethodNotAllowed, code: "method_not_allowed", description: "use GET"}

@@ -120,6 +120,14 @@ func TestIdentityIsChosenAsIMDSDoes(t *testing.T) {
 	}
 }
 
+// MSAL for Node, which @azure/identity asks by, ends the path with a slash.
+func TestPathMayEndWithASlash(t *testing.T) {
+	s := serve(t, &fakeTokens{}, system(vault))
+	if status, _, body := ask(t, s.URL, query(vault), func(r *http.Request) { r.URL.Path += "/" }); status != http.StatusOK || body["access_token"] == "" {
+		t.Errorf("got %d %v", status, body)
+	}
+}
+
 // What a browser's page, or a server that fetches strangers' URLs, can send is
 // not answered with a token.
 func TestForgedRequestGetsNoToken(t *testing.T) {

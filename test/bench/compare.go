@@ -132,19 +132,28 @@ func askToken(ctx context.Context, imds string) (string, error) {
 
 // describe says where and of what the figures were taken.
 func describe(ctx context.Context, p plan, root string) []string {
-	say := func(dir, name string, args ...string) string {
-		cmd := exec.CommandContext(ctx, name, args...)
-		cmd.Dir = dir
-		text, _ := cmd.CombinedOutput() // for people; a missing version is no reason to stop
-		first, _, _ := strings.Cut(strings.TrimSpace(string(text)), "\n")
-		return first
-	}
+	return append(describeMachine(ctx, root),
+		"peers: "+firstLine(ctx, "", "nginx", "-v")+"; "+firstLine(ctx, "", "haproxy", "-v"),
+		fmt.Sprintf("command: wrk -t1 -c%d -d%s", p.connections, p.duration),
+	)
+}
+
+// describeMachine names the machine and what of the project was measured.
+func describeMachine(ctx context.Context, root string) []string {
 	return []string{
 		"machine: " + processorModel() + ", " + fmt.Sprint(runtime.NumCPU()) + " cores, " + runtime.Version(),
-		"commit: " + say(root, "git", "describe", "--always", "--dirty"),
-		"peers: " + say("", "nginx", "-v") + "; " + say("", "haproxy", "-v"),
-		fmt.Sprintf("command: wrk -t1 -c%d -d%s", p.connections, p.duration),
+		"commit: " + firstLine(ctx, root, "git", "describe", "--always", "--dirty"),
 	}
+}
+
+// firstLine is the first line that a program says. It is for people; a missing
+// version is no reason to stop.
+func firstLine(ctx context.Context, dir, name string, args ...string) string {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Dir = dir
+	text, _ := cmd.CombinedOutput()
+	first, _, _ := strings.Cut(strings.TrimSpace(string(text)), "\n")
+	return first
 }
 
 func processorModel() string {

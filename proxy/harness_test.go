@@ -281,3 +281,19 @@ func wantProblem(t testing.TB, answer *http.Response, body string, status int, c
 }
 
 var errNoWay = errors.New("no way out")
+
+// eventually waits for what another goroutine brings about.
+func eventually(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	deadline := time.NewTimer(10 * time.Second)
+	defer deadline.Stop()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for !holds() {
+		select {
+		case <-tick.C:
+		case <-deadline.C:
+			t.Fatalf("not so in time: %s", what)
+		}
+	}
+}

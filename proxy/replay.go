@@ -33,24 +33,27 @@ func (b *spoolBudget) reserve(n int64) bool {
 }
 
 // replayBody lets one request body be sent a second time, where that is safe:
-// it was not touched at all, or it ended within the spool.
+// it was not touched at all, or the spool holds all that was read of it.
 //
 // After an early answer http.Transport may still be reading the body on a
 // goroutine of its own. So each attempt reads through a view of its own, and
-// handing out the next view fences the last one off: it can neither steal a
-// byte from its successor nor be mistaken for it.
+// handing out the next view fences the last one off. A fenced reader that is in
+// the middle of a read leaves what that brings in the spool: it can neither
+// steal a byte from its successor nor be mistaken for it.
 type replayBody struct {
 	received atomic.Int64 // bytes read from the caller
-	current  atomic.Pointer[bodyView]
 
-	mu       sync.Mutex // guards what follows, and is held while src is read
-	src      io.Reader
+	mu       sync.Mutex // guards what follows; not held while src is read
+	idle     sync.Cond  // nobody reads src any more
+	src      io.Reader  // read by one view at a time
+	reading  bool
+	current  *bodyView // nil after release
 	budget   *spoolBudget
 	reserved int64
 	spool    []byte
 	touched  bool
-	whole    bool // src ended and spool holds all of it
-	overflow bool // spool no longer holds all that was read
+	overflow bool  // spool does not hold all that was read
+	end      error // of src: io.EOF, or what broke it off; nil while it goes on
 	onEOF    func()
 }
 
@@ -59,6 +62,7 @@ type replayBody struct {
 // when src has ended, before the reader learns of it.
 func newReplayBody(src io.Reader, length int64, budget *spoolBudget, onEOF func()) *replayBody {
 	b := &replayBody{src: src, onEOF: onEOF, overflow: true}
+	b.idle.L = &b.mu
 	if budget == nil || length > budget.perRequest {
 		return b
 	}
@@ -75,18 +79,13 @@ func newReplayBody(src io.Reader, length int64, budget *spoolBudget, onEOF func(
 // next gives the body from its start for one more attempt, and false where
 // that is not possible any more.
 func (b *replayBody) next() (io.ReadCloser, bool) {
-	// A reader in the middle of src holds the lock: the body is touched and
-	// has not ended, so there is nothing to wait for.
-	if !b.mu.TryLock() {
-		return nil, false
-	}
+	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.touched && !b.whole {
+	if b.touched && b.overflow {
 		return nil, false
 	}
-	v := &bodyView{body: b}
-	b.current.Store(v)
-	return v, true
+	b.current = &bodyView{body: b}
+	return b.current, true
 }
 
 // again is next in the form of http.Request's GetBody, by which the transport
@@ -100,7 +99,10 @@ func (b *replayBody) again() (io.ReadCloser, error) {
 
 // release fences every view off and gives the spool back.
 func (b *replayBody) release() {
-	b.current.Store(nil)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.current, b.spool, b.overflow = nil, nil, true
+	b.idle.Broadcast()
 	if b.budget != nil {
 		b.budget.free.Add(b.reserved)
 		b.budget = nil
@@ -110,7 +112,7 @@ func (b *replayBody) release() {
 // bodyView is one attempt's reader of a replayBody.
 type bodyView struct {
 	body *replayBody
-	off  int // into the spool, for what an earlier attempt had read
+	off  int // into the spool
 }
 
 // Read implements io.Reader.
@@ -118,29 +120,44 @@ func (v *bodyView) Read(p []byte) (int, error) {
 	b := v.body
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.current.Load() != v {
+	for {
+		switch {
+		case b.current != v:
+			return 0, errFenced
+		case v.off < len(b.spool):
+			n := copy(p, b.spool[v.off:])
+			v.off += n
+			return n, nil
+		case b.end != nil:
+			return 0, b.end
+		case !b.reading:
+			return b.readLocked(v, p)
+		}
+		b.idle.Wait() // for a reader that was fenced off in the middle of a read
+	}
+}
+
+// readLocked reads src on behalf of v, without the lock meanwhile.
+func (b *replayBody) readLocked(v *bodyView, p []byte) (int, error) {
+	b.reading, b.touched = true, true
+	b.mu.Unlock()
+	n, err := b.src.Read(p)
+	b.mu.Lock()
+	b.reading = false
+	b.idle.Broadcast()
+	b.received.Add(int64(n))
+	if b.end = err; err == io.EOF && b.onEOF != nil {
+		b.onEOF()
+		b.onEOF = nil
+	}
+	if b.current != v {
+		if !b.overflow { // the successor reads it from there, though the spool be full
+			b.spool = append(b.spool, p[:n]...)
+		}
 		return 0, errFenced
 	}
-	if b.whole {
-		n := copy(p, b.spool[v.off:])
-		v.off += n
-		if v.off == len(b.spool) {
-			return n, io.EOF
-		}
-		return n, nil
-	}
-	b.touched = true
-	n, err := b.src.Read(p)
-	b.received.Add(int64(n))
 	b.keepLocked(p[:n])
 	v.off += n
-	if err == io.EOF {
-		b.whole = !b.overflow
-		if b.onEOF != nil {
-			b.onEOF()
-			b.onEOF = nil
-		}
-	}
 	return n, err
 }
 

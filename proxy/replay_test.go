@@ -66,11 +66,9 @@ func TestBodyIsNotReplayed(t *testing.T) {
 		budget *spoolBudget
 		read   int // bytes that the first attempt reads
 	}{
-		"when it has not ended":           {newSpoolBudget(64, 64), 3},
 		"when it is larger than a spool":  {newSpoolBudget(4, 64), 11},
 		"when all spools together are":    {newSpoolBudget(64, 4), 11},
 		"when nothing may be spooled":     {nil, 11},
-		"when its end was not seen yet":   {newSpoolBudget(64, 64), 11},
 		"when it filled the spool midway": {newSpoolBudget(8, 64), 10},
 	}
 	for name, tt := range tests {
@@ -91,35 +89,98 @@ func TestBodyIsNotReplayed(t *testing.T) {
 	}
 }
 
-// blockingReader is a body whose sender has stopped sending.
-type blockingReader struct{ entered, leave chan struct{} }
-
-func (r blockingReader) Read([]byte) (int, error) {
-	close(r.entered)
-	<-r.leave
-	return 0, io.EOF
+func TestBodyIsReplayedFromTheMiddle(t *testing.T) {
+	for _, read := range []int{3, 11} { // the latter before its end was seen
+		b := newReplayBody(strings.NewReader("a long body"), -1, newSpoolBudget(64, 64), nil)
+		first, _ := b.next()
+		if _, err := io.ReadFull(first, make([]byte, read)); err != nil {
+			t.Fatal(err)
+		}
+		second, ok := b.next()
+		if !ok {
+			t.Fatalf("not replayed after %d bytes, all of which are in the spool", read)
+		}
+		if got := readAll(t, second); got != "a long body" {
+			t.Errorf("after %d bytes the second attempt read %q", read, got)
+		}
+		if _, err := first.Read(make([]byte, 1)); !errors.Is(err, errFenced) {
+			t.Errorf("the fenced reader got %v, want errFenced", err)
+		}
+		b.release()
+	}
 }
 
-func TestBodyInTheMiddleOfAReadIsNotReplayedAndNotWaitedFor(t *testing.T) {
-	src := blockingReader{make(chan struct{}), make(chan struct{})}
-	b := newReplayBody(src, -1, newSpoolBudget(64, 64), nil)
+// sender is a body that comes in pieces, each when it is sent.
+type sender struct {
+	entered chan struct{} // a read has begun
+	pieces  chan string   // closed at the end
+}
+
+func (s sender) Read(p []byte) (int, error) {
+	s.entered <- struct{}{}
+	piece, ok := <-s.pieces
+	if !ok {
+		return 0, io.EOF
+	}
+	return copy(p, piece), nil
+}
+
+func TestReaderThatIsFencedInTheMiddleOfAReadLosesNothing(t *testing.T) {
+	src := sender{make(chan struct{}), make(chan string)}
+	// The spool is full before the piece comes that the fenced reader waits for.
+	b := newReplayBody(src, -1, newSpoolBudget(4, 4), nil)
+	defer b.release()
 	first, _ := b.next()
-	done := make(chan error)
+	fenced := make(chan error)
 	go func() {
-		_, err := first.Read(make([]byte, 1))
-		done <- err
+		_, err := io.ReadAll(first)
+		fenced <- err
 	}()
 	<-src.entered
-	if _, ok := b.next(); ok {
-		t.Error("a body was handed out while its first reader was at it")
+	src.pieces <- "abcd"
+	<-src.entered
+	second, ok := b.next()
+	if !ok {
+		t.Fatal("a body was not replayed, though all that was read is in the spool")
 	}
+	got := make(chan string)
+	go func() {
+		text, _ := io.ReadAll(second)
+		got <- string(text)
+	}()
+	src.pieces <- "efgh" // for the fenced reader
+	if err := <-fenced; !errors.Is(err, errFenced) {
+		t.Errorf("the fenced reader got %v, want errFenced", err)
+	}
+	<-src.entered
+	src.pieces <- "ij"
+	<-src.entered
+	close(src.pieces)
+	if text := <-got; text != "abcdefghij" {
+		t.Errorf("the second attempt read %q", text)
+	}
+}
+
+func TestReleaseEndsEveryReader(t *testing.T) {
+	src := sender{make(chan struct{}), make(chan string)}
+	b := newReplayBody(src, -1, newSpoolBudget(64, 64), nil)
+	first, _ := b.next()
+	ended := make(chan error, 2)
+	read := func(r io.Reader) {
+		_, err := r.Read(make([]byte, 1))
+		ended <- err
+	}
+	go read(first)
+	<-src.entered
+	second, _ := b.next()
+	go read(second) // waits for the first
 	b.release()
-	close(src.leave)
-	if err := <-done; err != io.EOF {
-		t.Errorf("the reader under way got %v, want io.EOF", err)
+	if err := <-ended; !errors.Is(err, errFenced) {
+		t.Errorf("the reader that waited got %v, want errFenced", err)
 	}
-	if _, err := first.Read(make([]byte, 1)); !errors.Is(err, errFenced) {
-		t.Errorf("a reader after release got %v, want errFenced", err)
+	close(src.pieces)
+	if err := <-ended; !errors.Is(err, errFenced) {
+		t.Errorf("the reader under way got %v, want errFenced", err)
 	}
 }
 

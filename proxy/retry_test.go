@@ -93,9 +93,9 @@ func TestUnauthorizedPassesWhen(t *testing.T) {
 	}
 }
 
-// A service may refuse an upload before it has ended. The transport then still
-// reads the body, which must neither be replayed nor be stolen from.
-func TestEarlyUnauthorizedPassesWhileTheBodyIsUnderWay(t *testing.T) {
+// A service may refuse a call before its body has ended. The transport then
+// still reads it, and must not steal from the second attempt.
+func TestEarlyUnauthorizedIsReplayedWhileASmallBodyIsUnderWay(t *testing.T) {
 	var calls atomic.Int64
 	w := newWorld(t, func(rw http.ResponseWriter, r *http.Request) {
 		if err := http.NewResponseController(rw).EnableFullDuplex(); err != nil { // it does not wait for the body
@@ -109,6 +109,32 @@ func TestEarlyUnauthorizedPassesWhileTheBodyIsUnderWay(t *testing.T) {
 	}
 	defer conn.Close()
 	fmt.Fprintf(conn, "PUT /vault/secrets/a HTTP/1.1\r\nHost: %s\r\nContent-Length: 20\r\n\r\nbegin", w.addr)
+	eventually(t, "the second attempt has reached the service", func() bool { return w.tokens.renewals.Load() == 1 })
+	io.WriteString(conn, "fifteen further")
+	answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, _ := io.ReadAll(answer.Body)
+	if answer.StatusCode != 200 || calls.Load() != 2 || !strings.HasSuffix(string(body), "body 20") {
+		t.Errorf("got %d after %d calls:\n%s\nwant 200 and the whole body after two", answer.StatusCode, calls.Load(), body)
+	}
+}
+
+func TestEarlyUnauthorizedPassesWhileALargeBodyIsUnderWay(t *testing.T) {
+	var calls atomic.Int64
+	w := newWorld(t, func(rw http.ResponseWriter, r *http.Request) {
+		if err := http.NewResponseController(rw).EnableFullDuplex(); err != nil { // it does not wait for the body
+			t.Error(err)
+		}
+		revoking(&calls)(rw, r)
+	}, upstreamHTTP1)
+	conn, err := net.Dial("tcp", w.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprintf(conn, "PUT /vault/secrets/a HTTP/1.1\r\nHost: %s\r\nContent-Length: 1000000\r\n\r\nbegin", w.addr)
 	answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil {
 		t.Fatal(err)

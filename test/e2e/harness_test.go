@@ -1,0 +1,52 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"testing"
+
+	"github.com/bearerd/bearerd/imds/imdstest"
+	"github.com/bearerd/bearerd/test/azuretest"
+	"github.com/bearerd/bearerd/test/e2e/rig"
+)
+
+// env is what all tests share. TestMain makes it before the first one.
+var env environment
+
+type environment struct {
+	*rig.Rig
+	store *rig.Azurite
+}
+
+func TestMain(m *testing.M) {
+	code, err := runTests(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "e2e:", err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func runTests(m *testing.M) (code int, err error) {
+	if env.Rig, err = rig.New("."); err != nil {
+		return 1, err
+	}
+	defer func() { err = errors.Join(err, env.Close()) }()
+	if env.store, err = env.StartAzurite(); err != nil {
+		return 1, fmt.Errorf("start Azurite: %w", err)
+	}
+	defer env.store.Stop()
+	return m.Run(), nil
+}
+
+// startForCloud starts bearerd in front of the fake services, which judge every
+// token by its signature.
+func startForCloud(t *testing.T, o azuretest.Options, routes string) (*rig.Daemon, *azuretest.Cloud) {
+	t.Helper()
+	imds := rig.StartIMDS(t, imdstest.Options{})
+	cloud := imds.StartCloud(t, o)
+	return env.Start(t, rig.Settings{IMDS: imds, Upstream: cloud.ConnectTo(), CA: cloud.CAPEM(), Routes: routes}), cloud
+}

@@ -1,0 +1,185 @@
+package rig
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// Settings are what a test says about the bearerd that it wants.
+type Settings struct {
+	IMDS     *IMDS             // nil: an address where nobody answers
+	Upstream map[string]string // host -> loopback address, as upstream.connect_to
+	CA       []byte            // PEM that bearerd trusts upstream besides the rig's own authority
+	Routes   string            // the YAML under routes; empty: bearerd's default ones
+	More     string            // further top-level YAML
+	IMDSMore string            // further YAML under imds: ", token_wait: 1s"
+}
+
+// Daemon is a running bearerd.
+type Daemon struct {
+	*Process
+	URL        string // http://127.0.0.1:port, the explicit listener
+	Admin      string // http://127.0.0.1:port
+	Config     string // its configuration file
+	State      string // its state_dir
+	Root       string // the authority's root, in PEM
+	TrustStore string // the same for Java
+	IMDS       *IMDS
+
+	rig  *Rig
+	mu   sync.Mutex // guards seen
+	seen strings.Builder
+}
+
+// Saw remembers what a client was shown, for the search for secrets.
+func (d *Daemon) Saw(text string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.seen.WriteString(text)
+}
+
+// Start starts bearerd with everything logged, waits until it says that it is
+// started, and exports the authority's root. When the test ends, bearerd is
+// stopped and all that it said is searched for secrets.
+func (r *Rig) Start(t *testing.T, s Settings) *Daemon {
+	t.Helper()
+	d := r.Prepare(t, s)
+	d.Start(t)
+	d.ExportRoot(t)
+	return d
+}
+
+// Prepare writes the configuration of a bearerd that the test starts itself.
+func (r *Rig) Prepare(t *testing.T, s Settings) *Daemon {
+	t.Helper()
+	dir := t.TempDir()
+	proxy, admin := FreeAddress(t), FreeAddress(t)
+	d := &Daemon{
+		URL: "http://" + proxy, Admin: "http://" + admin,
+		Config: filepath.Join(dir, "bearerd.yaml"), State: filepath.Join(dir, "state"),
+		Root: filepath.Join(dir, "root.pem"), TrustStore: filepath.Join(dir, "root.p12"),
+		IMDS: s.IMDS, rig: r,
+	}
+	endpoint := "http://" + FreeAddress(t)
+	if s.IMDS != nil {
+		endpoint = s.IMDS.URL
+	}
+	var text strings.Builder
+	fmt.Fprintf(&text, "cloud: public\nlisten:\n  - address: %s\nadmin: {address: %s}\nstate_dir: %s\n", proxy, admin, d.State)
+	fmt.Fprintf(&text, "log: {level: debug, format: json, access: all}\nimds: {endpoint: %s%s}\n", endpoint, s.IMDSMore)
+	caFile := r.CAFile
+	if s.CA != nil {
+		caFile = filepath.Join(dir, "upstream-roots.pem")
+		if err := os.WriteFile(caFile, slices.Concat(r.CA.PEM(), s.CA), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fmt.Fprintf(&text, "upstream:\n  ca_file: %s\n", caFile)
+	if len(s.Upstream) > 0 {
+		fmt.Fprintf(&text, "  connect_to:\n")
+		for host, address := range s.Upstream {
+			fmt.Fprintf(&text, "    %s: %q\n", host, address)
+		}
+	}
+	text.WriteString(s.More)
+	if s.Routes != "" {
+		text.WriteString("routes:\n" + s.Routes)
+	}
+	if err := os.WriteFile(d.Config, []byte(text.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// Start starts bearerd and waits until it says that it is started.
+func (d *Daemon) Start(t *testing.T) {
+	t.Helper()
+	var err error
+	if d.Process, err = Launch(d.rig.BaseEnv(), filepath.Dir(d.Config), d.rig.Bin, "run", "--config", d.Config); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		select {
+		case <-d.Done:
+		default:
+			d.Saw(Get(t, d.Admin+"/metrics"))
+			d.Saw(Get(t, d.Admin+"/status"))
+			d.Stop()
+		}
+		d.searchForSecrets(t)
+	})
+	Eventually(t, "bearerd has started", func() error {
+		select {
+		case <-d.Done:
+			t.Fatalf("bearerd ended at once (%v) and said:\n%s", d.Err, d.Out)
+		default:
+		}
+		return Answers(d.Admin+"/startupz", http.StatusOK)
+	})
+}
+
+// ExportRoot gives clients what they need to trust, with the commands that a
+// person would use.
+func (d *Daemon) ExportRoot(t *testing.T) {
+	t.Helper()
+	Run(t, d.rig.BaseEnv(), "", d.rig.Bin, "ca", "export", "--config", d.Config, "--out", d.Root)
+	Run(t, d.rig.BaseEnv(), "", d.rig.Bin, "ca", "export", "--config", d.Config, "--format", "pkcs12", "--out", d.TrustStore)
+}
+
+// AppClient is a Go program that goes through the proxy variables and trusts
+// the authority's root, speaking HTTP/2 or HTTP/1.1.
+func (d *Daemon) AppClient(t *testing.T, http2 bool) *http.Client {
+	t.Helper()
+	proxy, err := url.Parse(d.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(d.Root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(text) {
+		t.Fatal("no certificate in the exported root")
+	}
+	transport := &http.Transport{
+		Proxy:           http.ProxyURL(proxy),
+		TLSClientConfig: &tls.Config{RootCAs: roots},
+		Protocols:       new(http.Protocols),
+	}
+	transport.Protocols.SetHTTP1(!http2)
+	transport.Protocols.SetHTTP2(http2)
+	t.Cleanup(transport.CloseIdleConnections)
+	return &http.Client{Transport: transport, Timeout: 3 * time.Minute}
+}
+
+// Memory gives a field of the daemon's /proc/PID/status in bytes: VmRSS is
+// what is resident now, VmHWM the most that ever was.
+func (d *Daemon) Memory(t *testing.T, field string) int64 {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", d.Cmd.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := regexp.MustCompile(field + `:\s+(\d+) kB`).FindSubmatch(text)
+	if found == nil {
+		t.Fatalf("no %s in:\n%s", field, text)
+	}
+	kib, err := strconv.ParseInt(string(found[1]), 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return kib << 10
+}

@@ -1,0 +1,94 @@
+package rig
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+)
+
+// Python is Debian's interpreter, which knows Debian's python3-requests; a
+// version manager's may come first in PATH.
+const Python = "/usr/bin/python3"
+
+// Rig is what all tests of a program share. New makes it and Close ends it.
+type Rig struct {
+	Dir    string // temporary, gone after Close
+	Source string // test/e2e
+	NPM    string // test/e2e/npm
+	Bin    string // the bearerd under test, built as it is released
+	CA     *Authority
+	CAFile string
+}
+
+// New finds every program that the tests run, before any test runs, and builds
+// bearerd. source is the path of test/e2e.
+func New(source string) (*Rig, error) {
+	source, err := filepath.Abs(source)
+	if err != nil {
+		return nil, err
+	}
+	r := &Rig{Source: source, NPM: filepath.Join(source, "npm")}
+	if err := r.checkPeers(); err != nil {
+		return nil, err
+	}
+	if r.Dir, err = os.MkdirTemp("", "bearerd-e2e-"); err != nil {
+		return nil, err
+	}
+	r.Bin, r.CAFile = filepath.Join(r.Dir, "bearerd"), filepath.Join(r.Dir, "upstream-root.pem")
+	if r.CA, err = newAuthority(); err == nil {
+		err = os.WriteFile(r.CAFile, r.CA.PEM(), 0o600)
+	}
+	if err == nil {
+		err = r.build()
+	}
+	if err != nil {
+		return nil, errors.Join(err, r.Close())
+	}
+	return r, nil
+}
+
+// Close removes what the tests have left.
+func (r *Rig) Close() error { return os.RemoveAll(r.Dir) }
+
+func (r *Rig) build() error {
+	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", r.Bin, "./cmd/bearerd")
+	build.Dir = filepath.Join(r.Source, "..", "..")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if text, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("build bearerd: %w\n%s", err, text)
+	}
+	return nil
+}
+
+func (r *Rig) checkPeers() error {
+	var missing []error
+	for _, name := range []string{"curl", "node", "java", "promtool", Python} {
+		if _, err := exec.LookPath(name); err != nil {
+			missing = append(missing, err)
+		}
+	}
+	if text, err := exec.Command(Python, "-c", "import requests").CombinedOutput(); err != nil {
+		missing = append(missing, fmt.Errorf("python3-requests: %w: %s", err, text))
+	}
+	for _, module := range []string{"azurite", "@azure/storage-blob", "@azure/keyvault-secrets"} {
+		if _, err := os.Stat(filepath.Join(r.NPM, "node_modules", module)); err != nil {
+			missing = append(missing, err)
+		}
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("peers are missing; run: make peers\n%w", errors.Join(missing...))
+	}
+	return nil
+}
+
+// BaseEnv is the environment of every program that a test starts: none of the
+// machine's proxy or trust settings, which would steer a client elsewhere.
+func (r *Rig) BaseEnv() []string {
+	return []string{
+		"PATH=" + os.Getenv("PATH") + ":/usr/sbin",
+		"HOME=" + r.Dir,
+		"LANG=C.UTF-8",
+	}
+}

@@ -55,8 +55,12 @@ type Options struct {
 	// MaxKeys bounds the keys; 1024.
 	MaxKeys int
 	Now     func() time.Time // nil: time.Now
-	Random  func() float64   // in [0,1), for jitter; nil: math/rand/v2
-	Logger  *zap.Logger      // nil: no log
+	// Elapsed is the time since any fixed moment, the machine's sleep included.
+	// Of what it and Now say has passed, the larger counts. nil: CLOCK_BOOTTIME
+	// on Linux, elsewhere the time awake.
+	Elapsed func() time.Duration
+	Random  func() float64 // in [0,1), for jitter; safe for concurrent use; nil: math/rand/v2
+	Logger  *zap.Logger    // nil: no log
 	Hooks   Hooks
 }
 
@@ -93,6 +97,9 @@ func (o *Options) setDefaults() {
 	setDefault(&o.MaxKeys, 1024)
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Elapsed == nil {
+		o.Elapsed = bootClock()
 	}
 	if o.Random == nil {
 		o.Random = rand.Float64
@@ -145,12 +152,14 @@ var (
 // Cache holds the tokens of many keys. New makes one; it is safe for concurrent
 // use, and Close ends it.
 type Cache struct {
-	o    Options
-	gate *gate
+	o       Options
+	clock   clock
+	started time.Time
+	gate    *gate
 
 	ctx     context.Context // of every fetch: no caller's end may end a shared one
 	cancel  context.CancelFunc
-	keepers sync.WaitGroup
+	keepers sync.WaitGroup // and the watch
 
 	entries atomic.Pointer[map[Key]*entry] // replaced, never changed, so that a hit takes no lock
 	mu      sync.Mutex                     // guards closed, and replacing entries
@@ -160,11 +169,18 @@ type Cache struct {
 // New makes an empty Cache.
 func New(o Options) *Cache {
 	o.setDefaults()
-	c := &Cache{o: o, gate: newGate(o)}
+	k := clock{o.Now, o.Elapsed}
+	started := k.read()
+	c := &Cache{o: o, clock: k, started: started.wall, gate: newGate(o, k)}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.entries.Store(new(map[Key]*entry))
+	c.keepers.Go(func() { c.watch(started) })
 	return c
 }
+
+// awake is the time since the start, the machine's sleep left out: what a use is
+// dated by, for while the machine sleeps nobody can use anything.
+func (c *Cache) awake(now time.Time) time.Duration { return now.Sub(c.started) }
 
 // Close forgets all tokens and returns when no fetch is under way any more.
 // Callers that wait get an error.
@@ -187,14 +203,17 @@ func (c *Cache) Close() {
 func (c *Cache) Token(ctx context.Context, k Key) (*imds.Token, error) {
 	now := c.o.Now()
 	if e := (*c.entries.Load())[k]; e != nil {
-		if h := e.held.Load(); h.valid(now) {
-			e.use(now, h)
-			outcome := Hit
-			if !now.Before(h.refresh) {
-				outcome = Stale
+		if h := e.held.Load(); h != nil {
+			if passed := c.clock.since(now, h.obtained); passed < h.life {
+				e.use(c.awake(now))
+				outcome := Hit
+				if passed >= h.refresh {
+					outcome = Stale
+					e.rouse()
+				}
+				c.o.Hooks.Served(outcome)
+				return h.token, nil
 			}
-			c.o.Hooks.Served(outcome)
-			return h.token, nil
 		}
 	}
 	token, err := c.await(ctx, k)
@@ -208,35 +227,53 @@ func (c *Cache) Token(ctx context.Context, k Key) (*imds.Token, error) {
 
 // await waits for attempts of the key's keeper until one has brought a token.
 func (c *Cache) await(ctx context.Context, k Key) (*imds.Token, error) {
+	started, patience := c.clock.read(), c.o.TokenWait
+	if end, ok := ctx.Deadline(); ok {
+		patience = min(patience, time.Until(end))
+	}
 	deadline := time.NewTimer(c.o.TokenWait)
 	defer deadline.Stop()
-	patience := c.o.Now().Add(c.o.TokenWait)
 	for {
 		e, err := c.entry(k)
 		if err != nil {
 			return nil, &UnavailableError{Key: k, Err: err}
 		}
-		now := c.o.Now()
-		w := e.want(now)
-		if w.held.valid(now) {
+		paused := c.gate.pauses() // before the pause is looked at, so that none is missed
+		now := c.clock.read()
+		w := e.want(now, c.awake(now.wall))
+		switch {
+		case w.gone:
+			continue
+		case w.held.valid(now):
 			return w.held.token, nil
 		}
-		next := later(w.next, c.gate.opens())
-		failed := &UnavailableError{Key: k, RetryAfter: max(next.Sub(now), 0), Err: w.failure}
+		wait := max(w.wait, c.gate.opens(awaited).until(now), 0)
+		failed := &UnavailableError{Key: k, RetryAfter: wait, Err: w.failure}
 		if w.failure == nil {
 			failed.Err = errPending
 		}
-		if next.After(patience) || w.failure != nil && isFinal(w.failure) {
+		late := wait > patience-now.since(started)
+		if !w.calling && (late || isFinal(w.failure)) {
 			return nil, failed
 		}
+		e.waiting.Add(1)
+		c.gate.dispatch() // somebody waits for it now
 		select {
 		case <-w.changed:
+		case <-paused:
 		case <-deadline.C:
-			return nil, failed
+			err = failed
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			err = ctx.Err()
 		case <-c.ctx.Done():
-			return nil, &UnavailableError{Key: k, Err: errClosed}
+			err = &UnavailableError{Key: k, Err: errClosed}
+		}
+		if e.waiting.Add(-1); err != nil {
+			return nil, err
+		}
+		// Thousands may have waited for the same: they take no lock.
+		if h := e.held.Load(); h != nil && c.clock.since(c.o.Now(), h.obtained) < h.life {
+			return h.token, nil
 		}
 	}
 }
@@ -246,43 +283,64 @@ func (c *Cache) await(ctx context.Context, k Key) (*imds.Token, error) {
 // in 30 s for a key. It waits as Token does, but never for a pause to end: the
 // rejection concerns the caller's call, which has its answer already.
 func (c *Cache) Renew(ctx context.Context, k Key, rejected *imds.Token) (*imds.Token, error) {
-	e, err := c.entry(k)
-	if err != nil {
-		return nil, &UnavailableError{Key: k, Err: err}
-	}
-	current, attempt := e.reject(rejected, c.o.Now(), c.gate.opens())
-	if attempt == nil {
-		return current.token, nil
-	}
 	deadline := time.NewTimer(c.o.TokenWait)
 	defer deadline.Stop()
-	select {
-	case <-attempt:
-	case <-deadline.C:
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	case <-c.ctx.Done():
-		return nil, &UnavailableError{Key: k, Err: errClosed}
+	for {
+		e, err := c.entry(k)
+		if err != nil {
+			return nil, &UnavailableError{Key: k, Err: err}
+		}
+		paused := c.gate.pauses()
+		now := c.clock.read()
+		r := e.reject(rejected, now, c.awake(now.wall), c.gate.opens(awaited).until(now) > 0)
+		switch {
+		case r.gone:
+			continue
+		case r.other != nil:
+			return r.other, nil
+		case r.attempt == nil:
+			return rejected, nil
+		}
+		c.gate.dispatch() // somebody waits for it now
+		select {
+		case <-r.attempt:
+			// Another, or the attempt that answers for 30 s has brought none.
+		case <-paused:
+			// The attempt may be under way nevertheless.
+		case <-deadline.C:
+			return rejected, nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-c.ctx.Done():
+			return nil, &UnavailableError{Key: k, Err: errClosed}
+		}
 	}
-	if h := e.held.Load(); h.valid(c.o.Now()) {
-		return h.token, nil
-	}
-	return rejected, nil
 }
 
 // Keep names the keys that are fetched before anybody asks and never dropped,
-// in place of those named before.
+// in place of those named before. Where there are too many, it gives an error
+// and changes nothing.
 func (c *Cache) Keep(keys []Key) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	wanted := make(map[Key]bool, len(keys))
+	total := len(*c.entries.Load())
 	for _, k := range keys {
+		if !wanted[k] && (*c.entries.Load())[k] == nil {
+			total++
+		}
 		wanted[k] = true
-		if _, err := c.entry(k); err != nil {
+	}
+	if total > c.o.MaxKeys {
+		return errTooMany(c.o.MaxKeys)
+	}
+	for k := range wanted {
+		if _, err := c.entryLocked(k); err != nil {
 			return fmt.Errorf("token for %s: %w", k, err)
 		}
 	}
 	for k, e := range *c.entries.Load() {
-		e.pinned.Store(wanted[k])
-		e.wake()
+		e.pin(wanted[k])
 	}
 	return nil
 }
@@ -294,6 +352,11 @@ func (c *Cache) entry(k Key) (*entry, error) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	return c.entryLocked(k)
+}
+
+// entryLocked is entry with the lock held.
+func (c *Cache) entryLocked(k Key) (*entry, error) {
 	if c.closed {
 		return nil, errClosed
 	}
@@ -302,9 +365,10 @@ func (c *Cache) entry(k Key) (*entry, error) {
 		return e, nil
 	}
 	if len(entries) >= c.o.MaxKeys {
-		return nil, fmt.Errorf("there are %d pairs of identity and audience already; use fewer", len(entries))
+		return nil, errTooMany(c.o.MaxKeys)
 	}
-	e := newEntry(k, c.o.Now())
+	now := c.clock.read()
+	e := newEntry(k, c.clock, c.awake(now.wall), now)
 	entries = maps.Clone(entries)
 	if entries == nil {
 		entries = make(map[Key]*entry)
@@ -315,12 +379,17 @@ func (c *Cache) entry(k Key) (*entry, error) {
 	return e, nil
 }
 
+func errTooMany(most int) error {
+	return fmt.Errorf("there are %d pairs of identity and audience already; use fewer", most)
+}
+
 // drop forgets an entry that nobody has used for long, unless somebody just
 // does. It reports whether it did.
 func (c *Cache) drop(e *entry) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !e.retire(c.o.Now(), c.o.IdleAfter) {
+	now := c.clock.read()
+	if !e.retire(now, c.awake(now.wall), c.o.IdleAfter) {
 		return false
 	}
 	entries := maps.Clone(*c.entries.Load())

@@ -3,6 +3,7 @@ package cache
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -12,8 +13,9 @@ import (
 )
 
 const (
-	// outageAfter is how many attempts in a row, over all keys, must stay without
-	// an answer for the source to count as down.
+	// outageAfter is how many attempts in a row, each of another key than the one
+	// before, must stay without an answer for the source to count as down. What
+	// one key alone meets is for its own back-off.
 	outageAfter = 3
 	// lowered is what a 429 leaves of the rate, and floor how low it gets, as
 	// parts of the configured rate.
@@ -25,176 +27,235 @@ const (
 	recoveryPause = 10 * time.Second
 )
 
+// urgency is how much a call is needed.
+type urgency uint8
+
+const (
+	calm     urgency = iota // an early refresh, or a key that nobody asks for
+	pressing                // there is no token, or not for long
+	awaited                 // somebody waits for it
+)
+
 // gate holds the calls of all keys to what the source takes: so many a second,
-// so many under way, none in a pause. After a pause, and while the source is
-// down, one call goes ahead alone, and the others wait for how it ends.
+// so many under way, none in a pause. The most urgent goes first, and among
+// equals the one that has waited longest. At the start, after a pause, and while
+// the source is down, one call goes ahead alone, and the others wait for how it
+// ends.
 type gate struct {
 	rate        float64
 	burst       int
 	concurrency int
-	now         func() time.Time
+	clock       clock
 	random      func() float64
 
 	limiter *rate.Limiter
+	timer   *time.Timer // of the next dispatch; served by watch
 
 	mu       sync.Mutex // guards what follows
+	queue    []*pass    // that are not admitted yet, in order of arrival
 	inFlight int
-	until    time.Time     // the end of the pause
-	troubled bool          // one call at a time
+	until    instant       // the end of the pause
+	calm     instant       // the same for calm calls, not before until
+	alone    bool          // one call at a time
+	trouble  int           // how many pauses there were
 	outages  int           // attempts in a row without an answer
+	down     Key           // whose attempt was the last of them
 	throttle int           // 429s in a row
-	adjusted time.Time     // when the rate was changed last
-	changed  chan struct{} // closed, and replaced, when any of it has changed
+	adjusted instant       // when the rate was changed last
+	paused   chan struct{} // closed, and replaced, when a pause begins
 }
 
-func newGate(o Options) *gate {
-	return &gate{
-		rate: o.Rate, burst: o.Burst, concurrency: o.Concurrency, now: o.Now, random: o.Random,
+// pass is one call's way through the gate.
+type pass struct {
+	key      Key
+	urgency  func() urgency
+	admitted chan struct{} // closed when the call may be made
+	trouble  int           // the gate's at that time
+}
+
+func newGate(o Options, c clock) *gate {
+	g := &gate{
+		rate: o.Rate, burst: o.Burst, concurrency: o.Concurrency, clock: c, random: o.Random,
 		limiter: rate.NewLimiter(rate.Limit(o.Rate), o.Burst),
-		changed: make(chan struct{}),
+		timer:   time.NewTimer(time.Hour),
+		// Who else is starting on this machine is not known yet.
+		alone:  true,
+		paused: make(chan struct{}),
 	}
+	return g
 }
 
 // enter waits until a call may be made. Unless it gives an error, leave must
 // follow.
-func (g *gate) enter(ctx context.Context) error {
-	for {
-		if err := g.slot(ctx); err != nil {
-			return err
-		}
-		if err := g.limiter.Wait(ctx); err != nil {
-			g.release()
-			return err
-		}
-		if !g.opens().After(g.now()) {
-			return nil
-		}
-		g.release() // a pause has begun meanwhile
+func (g *gate) enter(ctx context.Context, k Key, u func() urgency) (*pass, error) {
+	p := &pass{key: k, urgency: u, admitted: make(chan struct{})}
+	g.mu.Lock()
+	g.queue = append(g.queue, p)
+	g.dispatchLocked()
+	g.mu.Unlock()
+	select {
+	case <-p.admitted:
+		return p, nil
+	case <-ctx.Done(): // the gate ends with its cache
+		return nil, ctx.Err()
 	}
 }
 
-// slot waits for the pause to end and takes a place among the calls under way.
-func (g *gate) slot(ctx context.Context) error {
-	for {
-		wait, changed, ok := g.trySlot()
-		if ok {
-			return nil
-		}
-		timer := time.NewTimer(wait)
-		select {
-		case <-timer.C:
-		case <-changed:
-			timer.Stop()
-		case <-ctx.Done():
-			timer.Stop()
-			return ctx.Err()
-		}
-	}
-}
-
-func (g *gate) trySlot() (wait time.Duration, changed <-chan struct{}, ok bool) {
+// dispatch admits what may go now. It is called where a clock or an urgency has
+// changed, and when the timer has run down.
+func (g *gate) dispatch() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	limit := g.concurrency
-	if g.troubled {
-		limit = 1
-	}
-	wait = g.until.Sub(g.now())
-	if wait <= 0 && g.inFlight < limit {
+	g.dispatchLocked()
+}
+
+func (g *gate) dispatchLocked() {
+	for len(g.queue) > 0 && g.inFlight < g.limitLocked() {
+		i, u := g.firstLocked()
+		if wait := g.opensLocked(u).until(g.clock.read()); wait > 0 {
+			g.timer.Reset(wait)
+			return
+		}
+		r := g.limiter.Reserve()
+		if wait := r.Delay(); wait > 0 {
+			r.Cancel()
+			g.timer.Reset(wait)
+			return
+		}
+		p := g.queue[i]
+		g.queue = slices.Delete(g.queue, i, i+1)
 		g.inFlight++
-		return 0, nil, true
+		p.trouble = g.trouble
+		close(p.admitted)
 	}
-	if wait <= 0 {
-		wait = time.Hour // until something changes
-	}
-	return wait, g.changed, false
 }
 
-// opens is when the pause ends; in the past where there is none.
-func (g *gate) opens() time.Time {
+func (g *gate) limitLocked() int {
+	if g.alone {
+		return 1
+	}
+	return g.concurrency
+}
+
+// firstLocked finds whose turn it is.
+func (g *gate) firstLocked() (first int, most urgency) {
+	for i, p := range g.queue {
+		if u := p.urgency(); i == 0 || u > most {
+			first, most = i, u
+		}
+	}
+	return first, most
+}
+
+// opens is when the pause ends for calls of an urgency; in the past where there
+// is none.
+func (g *gate) opens(u urgency) instant {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	return g.opensLocked(u)
+}
+
+func (g *gate) opensLocked(u urgency) instant {
+	if u == calm {
+		return g.calm
+	}
 	return g.until
 }
 
-func (g *gate) release() {
+// pauses gives what is closed when the next pause begins.
+func (g *gate) pauses() <-chan struct{} {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.paused
+}
+
+// leave takes over how a call ended, and gives by how much that has lengthened
+// the pause of all.
+func (g *gate) leave(p *pass, err error) time.Duration {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.inFlight--
-	g.changedLocked()
-}
-
-func (g *gate) changedLocked() {
-	close(g.changed)
-	g.changed = make(chan struct{})
-}
-
-// leave takes over how a call ended, and gives how long all are paused for it.
-func (g *gate) leave(err error) (paused time.Duration) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.inFlight--
-	defer g.changedLocked()
-	now := g.now()
-	if err == nil {
-		g.outages, g.throttle, g.troubled = 0, 0, false
-		g.recoverLocked(now)
-		return 0
-	}
+	defer g.dispatchLocked()
 	if errors.Is(err, context.Canceled) {
 		return 0
 	}
-	switch classOf(err) {
-	case imds.Throttled:
-		g.throttle++
-		g.lowerLocked(now)
-		return g.pauseLocked(now, g.throttlePauseLocked(err))
-	case imds.Unavailable, imds.Updating:
-		if g.outages++; g.outages >= outageAfter {
-			wait := backoffOf(classOf(err)).wait(g.outages-outageAfter+1, g.random())
-			return g.pauseLocked(now, wait)
+	now := g.clock.read()
+	// What was asked before a pause began is no news of how it ended.
+	news := p.trouble == g.trouble
+	switch class := classOf(err); {
+	case err != nil && class == imds.Throttled:
+		if news {
+			g.throttle++
+			g.lowerLocked(now)
 		}
-	default: // the source has answered
-		g.outages, g.throttle, g.troubled = 0, 0, false
+		return g.throttledLocked(now, err)
+	case err != nil && isOutage(class):
+		if news {
+			return g.missedLocked(now, p.key, class)
+		}
+	case news: // the source has answered
+		g.outages, g.throttle, g.alone, g.calm = 0, 0, false, g.until
+		if err == nil {
+			g.recoverLocked(now)
+		}
 	}
 	return 0
 }
 
-// throttlePauseLocked is what a 429 asks for, or a growing wait where it does
-// not. Jitter comes on top: whoever asked for the wait is not to be met by
-// everybody at its end.
-func (g *gate) throttlePauseLocked(err error) time.Duration {
-	var e *imds.Error
-	if errors.As(err, &e) && e.RetryAfter > 0 {
-		return e.RetryAfter + time.Duration(g.random()*float64(min(e.RetryAfter/10, 5*time.Second)))
+// missedLocked counts an attempt that stayed without an answer.
+func (g *gate) missedLocked(now instant, k Key, class imds.Class) time.Duration {
+	if g.outages == 0 || g.down != k || g.outages >= outageAfter {
+		g.outages++
 	}
-	return backoffOf(imds.Throttled).wait(g.throttle, g.random())
-}
-
-func (g *gate) pauseLocked(now time.Time, d time.Duration) time.Duration {
-	g.troubled = true
-	until := now.Add(d)
-	added := until.Sub(later(g.until, now))
-	if added <= 0 {
+	g.down = k
+	if g.outages < outageAfter {
 		return 0
 	}
-	g.until = until
+	failures := g.outages - outageAfter + 1
+	return g.pauseLocked(now, failures, backoffOf(class).wait(failures, g.random()))
+}
+
+// throttledLocked pauses for as long as a 429 asks for, or else a wait of our
+// own.
+func (g *gate) throttledLocked(now instant, err error) time.Duration {
+	var e *imds.Error
+	wait := throttleWait(g.throttle, g.random())
+	if errors.As(err, &e) && e.RetryAfter > 0 {
+		wait = askedWait(e.RetryAfter, g.random())
+	}
+	return g.pauseLocked(now, g.throttle, wait)
+}
+
+// pauseLocked pauses all, after so many failures in a row, for d, and calm calls
+// for longer.
+func (g *gate) pauseLocked(now instant, failures int, d time.Duration) (added time.Duration) {
+	g.alone = true
+	g.trouble++
+	if wait := max(d, calmWait(failures, g.random())); wait > g.calm.until(now) {
+		g.calm = now.add(wait)
+	}
+	if added = d - max(g.until.until(now), 0); added <= 0 {
+		return 0
+	}
+	g.until = now.add(d)
+	close(g.paused)
+	g.paused = make(chan struct{})
 	return added
 }
 
 // lowerLocked halves the rate, since somebody asks too much, and it may be us.
-func (g *gate) lowerLocked(now time.Time) {
+func (g *gate) lowerLocked(now instant) {
 	g.adjusted = now
 	g.limiter.SetBurst(1)
 	g.limiter.SetLimit(max(g.limiter.Limit()*lowered, rate.Limit(g.rate*floor)))
 }
 
 // recoverLocked gives a part of the rate back.
-func (g *gate) recoverLocked(now time.Time) {
-	if g.limiter.Limit() >= rate.Limit(g.rate) || now.Sub(g.adjusted) < recoveryPause {
+func (g *gate) recoverLocked(now instant) {
+	steps := now.since(g.adjusted) / recoveryPause
+	if g.limiter.Limit() >= rate.Limit(g.rate) || steps < 1 {
 		return
 	}
-	steps := now.Sub(g.adjusted) / recoveryPause
 	g.adjusted = now
 	g.limiter.SetLimit(min(g.limiter.Limit()+rate.Limit(g.rate*recovery*float64(steps)), rate.Limit(g.rate)))
 	if g.limiter.Limit() >= rate.Limit(g.rate) {

@@ -31,10 +31,10 @@ type call struct {
 // fakeSource answers as its script says and notes what it is asked. Its tokens
 // are numbered and live for a day unless told otherwise.
 type fakeSource struct {
-	life  time.Duration // 0: 24 h
-	takes time.Duration // for an answer
+	life time.Duration // 0: 24 h
 
-	mu      sync.Mutex // guards what follows
+	mu      sync.Mutex    // guards what follows, once calls are made
+	takes   time.Duration // for an answer
 	answer  func(n int, audience string) (*imds.Token, error)
 	calls   []call
 	current int
@@ -48,16 +48,16 @@ func (f *fakeSource) Token(ctx context.Context, _ imds.Identity, audience string
 	n := len(f.calls)
 	f.current++
 	f.most = max(f.most, f.current)
-	answer := f.answer
+	answer, takes := f.answer, f.takes
 	f.mu.Unlock()
 	defer func() {
 		f.mu.Lock()
 		f.current--
 		f.mu.Unlock()
 	}()
-	if f.takes > 0 {
+	if takes > 0 {
 		select {
-		case <-time.After(f.takes):
+		case <-time.After(takes):
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
@@ -80,6 +80,13 @@ func (f *fakeSource) script(answer func(n int, audience string) (*imds.Token, er
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.answer = answer
+}
+
+// slow has every call from now on take d.
+func (f *fakeSource) slow(d time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.takes = d
 }
 
 // fails has every call fail with the class.
@@ -111,6 +118,16 @@ func (f *fakeSource) times() []time.Time {
 		at = append(at, c.at)
 	}
 	return at
+}
+
+func (f *fakeSource) audiences() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var audiences []string
+	for _, c := range f.calls {
+		audiences = append(audiences, c.audience)
+	}
+	return audiences
 }
 
 func failure(class imds.Class, retryAfter time.Duration) *imds.Error {

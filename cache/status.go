@@ -42,10 +42,10 @@ type Status struct {
 
 // Status tells how every key stands, sorted by audience and identity.
 func (c *Cache) Status() []Status {
-	now := c.o.Now()
+	now := c.clock.read()
 	var all []Status
 	for _, e := range *c.entries.Load() {
-		all = append(all, e.status(now, c.gate.opens()))
+		all = append(all, e.status(now, c.gate.opens(e.urgency())))
 	}
 	slices.SortFunc(all, func(a, b Status) int {
 		return cmp.Or(cmp.Compare(a.Key.Audience, b.Key.Audience), cmp.Compare(a.Key.Identity.String(), b.Key.Identity.String()))
@@ -53,10 +53,14 @@ func (c *Cache) Status() []Status {
 	return all
 }
 
-func (e *entry) status(now, opens time.Time) Status {
+func (e *entry) status(now, opens instant) Status {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	s := Status{Key: e.key, Kept: e.pinned.Load(), NextAttempt: later(e.next, opens), Failures: e.failures, Err: e.failure}
+	next := e.next
+	if opens.until(now) > next.until(now) {
+		next = opens
+	}
+	s := Status{Key: e.key, Kept: e.pinned, NextAttempt: next.wall, Failures: e.failures, Err: e.failure}
 	if e.failure != nil {
 		s.Class = classOf(e.failure)
 	}
@@ -64,11 +68,11 @@ func (e *entry) status(now, opens time.Time) Status {
 	if h == nil {
 		return s
 	}
-	s.Obtained, s.Expires = h.obtained, h.token.Expires()
+	s.Obtained, s.Expires = h.obtained.wall, h.token.Expires()
 	switch {
 	case !h.valid(now):
 		s.State = Expired
-	case now.Before(h.refresh):
+	case now.since(h.obtained) < h.refresh:
 		s.State = Fresh
 	default:
 		s.State = Due
@@ -79,5 +83,5 @@ func (e *entry) status(now, opens time.Time) Status {
 // Throttle tells until when no call is made, zero or in the past where calls
 // are, and how many a second are allowed.
 func (c *Cache) Throttle() (pausedUntil time.Time, rate float64) {
-	return c.gate.opens(), c.gate.currentRate()
+	return c.gate.opens(awaited).wall, c.gate.currentRate()
 }

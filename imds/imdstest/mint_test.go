@@ -41,6 +41,17 @@ func claimsOf(t *testing.T, w *httptest.ResponseRecorder) azuretest.Claims {
 	return c
 }
 
+func TestUnsignedTokensAreGoodForNothing(t *testing.T) {
+	s, c := emulate(t, Options{Unsigned: true})
+	token := mustGet(t, c)
+	if claims, err := token.Claims(); err != nil || claims.Audience != vault {
+		t.Errorf("got %+v, %v, want a JWT for the vault", claims, err)
+	}
+	if _, err := azuretest.NewVerifier(s.Tenant(), s.PublicKey(), nil).Verify("Bearer "+token.Secret(), vault); err == nil {
+		t.Error("a service took a token without a signature")
+	}
+}
+
 func TestServicesTakeTheTokens(t *testing.T) {
 	s, c := emulate(t, Options{})
 	services := azuretest.NewVerifier(s.Tenant(), s.PublicKey(), nil)

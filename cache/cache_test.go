@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -303,6 +304,28 @@ func TestLogSaysWhatChangedAndNotEachTry(t *testing.T) {
 		}
 		if fmt.Sprint(messages) != "[no token token obtained]" || f.count() < 5 {
 			t.Errorf("%d calls logged %q", f.count(), messages)
+		}
+	})
+}
+
+func TestLogSaysThatTheTokenHasEndedInAnOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		core, logs := observer.New(zap.DebugLevel)
+		f := &fakeSource{life: 2 * time.Hour}
+		c := newCache(t, f, func(o *Options) { o.Logger = zap.New(core) })
+		want(t, c, key(vault), "token-1")
+		f.fails(imds.Unavailable)
+		for range 200 {
+			c.Token(t.Context(), key(vault))
+			time.Sleep(time.Minute)
+		}
+		var messages []string
+		for _, line := range logs.All() {
+			messages = append(messages, line.Message)
+		}
+		wanted := []string{"token obtained", "a token could not be refreshed; the one at hand is used until it expires", "no token"}
+		if !slices.Equal(messages, wanted) {
+			t.Errorf("logged %q, want %q", messages, wanted)
 		}
 	})
 }

@@ -62,6 +62,7 @@ type entry struct {
 	asleep  atomic.Bool  // the keeper does not refresh, for nobody uses the token; written under mu
 	waiting atomic.Int64 // callers that wait
 	woken   chan struct{}
+	usable  bool // whether there was a token when a failure was logged last; the keeper's own
 
 	mu       sync.Mutex    // guards what follows
 	pinned   bool          // by Keep

@@ -175,15 +175,17 @@ func (c *Cache) failed(e *entry, p *pass, err error, now instant, random float64
 	next := now.add(wait)
 	before := e.settle(nil, err, next)
 	c.o.Hooks.Fetched(e.key, class.String())
-	if before != nil && classOf(before) == class {
+	usable := current.valid(now)
+	if before != nil && classOf(before) == class && usable == e.usable {
 		return // one more try is no news
 	}
+	e.usable = usable
 	if opens := c.gate.opens(e.urgency()); opens.until(now) > wait {
 		next = opens
 	}
 	fields := []zap.Field{zap.String("audience", e.key.Audience), zap.Stringer("identity", e.key.Identity),
 		zap.Stringer("class", class), zap.Error(err), zap.Time("retry", next.wall)}
-	if current.valid(now) {
+	if usable {
 		c.o.Logger.Warn("a token could not be refreshed; the one at hand is used until it expires", append(fields, zap.Time("expires", current.token.Expires()))...)
 		return
 	}

@@ -16,6 +16,19 @@ type FieldChange struct {
 	Value string
 }
 
+// Gateway gives the call that one by base URL stands for: the upstream's, of the
+// gateway that its path begins with. false: no gateway is called so.
+func Gateway(c *azure.Call, routes *route.Table) (*azure.Call, bool) {
+	name, rest, _ := strings.Cut(strings.TrimPrefix(c.Path, "/"), "/")
+	r, ok := routes.Gateway(name)
+	if !ok {
+		return nil, false
+	}
+	upstream := *c
+	upstream.Scheme, upstream.Host, upstream.Port, upstream.Path = "https", r.GatewayHost, r.GatewayPort, "/"+rest
+	return &upstream, true
+}
+
 // Explain tells what would become of the header of a call that was decided on,
 // sorted by name: what the forwarding paths do, without a token.
 func Explain(c *azure.Call, d route.Decision) []FieldChange {

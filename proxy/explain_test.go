@@ -33,3 +33,23 @@ func TestExplainTellsWhatForwardingDoes(t *testing.T) {
 		}
 	}
 }
+
+func TestGatewayGivesTheUpstreamsCall(t *testing.T) {
+	cloud, _ := azure.CloudNamed("public")
+	table, err := route.Compile(testRules(), cloud)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{"/vault/secrets/x": "/secrets/x", "/vault/": "/", "/vault": "/"} {
+		c := &azure.Call{Method: "GET", Scheme: "http", Host: "127.0.0.1", Port: 8180, Path: path, Query: "a=b"}
+		got, ok := Gateway(c, table)
+		if !ok || got.Scheme != "https" || got.Host != vaultHost || got.Port != 443 || got.Path != want || got.Query != "a=b" || got.Method != "GET" {
+			t.Errorf("%s gave %+v, %v", path, got, ok)
+		}
+	}
+	for _, path := range []string{"/", "/vaults/x", "//vault/x"} {
+		if got, ok := Gateway(&azure.Call{Path: path}, table); ok {
+			t.Errorf("%s gave %+v", path, got)
+		}
+	}
+}

@@ -8,5 +8,5 @@ targets=$(git ls-files -co --exclude-standard '*_test.go' | xargs -r grep -HoE '
 [ -n "$targets" ] || { echo "fuzz: no fuzz target found" >&2; exit 1; }
 while IFS=: read -r file target; do
   echo "== $(dirname "$file") $target"
-  go test -run '^$' -fuzz "^$target\$" -fuzztime "$time" "./$(dirname "$file")"
+  go test -run '^$' -fuzz "^$target\$" -fuzztime "$time" -fuzzminimizetime 1x "./$(dirname "$file")"
 done <<<"$targets"

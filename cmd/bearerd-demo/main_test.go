@@ -11,6 +11,9 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"github.com/bearerd/bearerd/imds"
+	"github.com/bearerd/bearerd/test/azuretest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -52,7 +55,7 @@ func TestServedWorldAnswers(t *testing.T) {
 	out := newLines()
 	ended := make(chan error)
 	go func() { ended <- serveWorld(ctx, "127.0.0.1:0", out, io.Discard) }()
-	text := out.after(t, "AZURE_POD_IDENTITY_AUTHORITY_HOST")
+	text := out.after(t, "AZURE_POD_IDENTITY_AUTHORITY_HOST=http")
 	client := &http.Client{Transport: &http.Transport{}}
 	defer client.CloseIdleConnections()
 	printed := regexp.MustCompile(`curl '(http://[^']+)'`).FindAllStringSubmatch(text, -1)
@@ -68,6 +71,15 @@ func TestServedWorldAnswers(t *testing.T) {
 		if answer.StatusCode != http.StatusOK {
 			t.Errorf("%s gave %s", url[1], answer.Status)
 		}
+	}
+	endpoint := regexp.MustCompile(`AZURE_POD_IDENTITY_AUTHORITY_HOST=(\S+)`).FindStringSubmatch(text)[1]
+	sdk, err := imds.New(imds.Options{Endpoint: endpoint})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sdk.Close()
+	if _, err := sdk.Token(t.Context(), imds.Identity{}, azuretest.VaultAudience); err != nil {
+		t.Error(err)
 	}
 	cancel()
 	if err := <-ended; err != nil {

@@ -29,9 +29,9 @@ By proxy variable, trusting the authority's root:
   export HTTPS_PROXY={{.URL}} CURL_CA_BUNDLE={{.Root}}
   curl 'https://payroll.vault.azure.net/secrets/db?api-version=7.4'
 
-For an SDK that asks IMDS by itself:
+For an SDK that asks IMDS by itself, bearerd in IMDS's place:
 
-  export AZURE_POD_IDENTITY_AUTHORITY_HOST={{.IMDS}}
+  export AZURE_POD_IDENTITY_AUTHORITY_HOST={{.InIMDSsPlace}}
 
 `
 
@@ -46,7 +46,7 @@ func serveWorld(ctx context.Context, listen string, out, log io.Writer) (err err
 		return err
 	}
 	err = template.Must(template.New("").Parse(byHand)).Execute(out, map[string]string{
-		"URL": w.url, "Admin": w.daemon.AdminAddress(), "IMDS": w.cloud.IMDSEndpoint(), "Config": w.config, "Root": root,
+		"URL": w.url, "Admin": w.daemon.AdminAddress(), "IMDS": w.cloud.IMDSEndpoint(), "InIMDSsPlace": "http://" + w.daemon.Addresses()[1], "Config": w.config, "Root": root,
 		"Subscription": azuretest.Subscription,
 	})
 	if err != nil {

@@ -29,7 +29,7 @@ const (
 
 // configuration is bearerd's, as a user would write it.
 const configuration = `cloud: public
-listen: [{address: "{{.Listen}}"}]
+listen: [{address: "{{.Listen}}"}, {address: "127.0.0.1:0", mode: imds}]
 admin: {address: "127.0.0.1:0"}
 imds: {endpoint: "{{.IMDS}}"}
 upstream:

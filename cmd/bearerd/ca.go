@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -44,9 +43,6 @@ or, with --renew, to replace the authority: by one that expires later, or that m
 				return err
 			}
 			root, err := authority.Init(cmd.Context(), o, renew)
-			if errors.Is(err, fs.ErrExist) {
-				return fmt.Errorf("%w; use it as it is (`bearerd ca export`), or replace it with --renew and make every app trust the new root", err)
-			}
 			if err != nil {
 				return err
 			}
@@ -135,11 +131,7 @@ func loadRoot(cmd *cobra.Command, config configFlag) (*authority.Root, error) {
 	if err != nil {
 		return nil, err
 	}
-	root, err := authority.Load(o)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%w; make it with `bearerd ca init`, or by starting bearerd", err)
-	}
-	return root, err
+	return authority.Load(o)
 }
 
 // writeOut writes to a file whole or not at all, readable by everybody: what is
@@ -155,7 +147,7 @@ func writeOut(cmd *cobra.Command, file string, data []byte) error {
 	}
 	tmp, err := os.CreateTemp(filepath.Dir(file), ".bearerd-*")
 	if err != nil {
-		return fmt.Errorf("writing %s: %w", file, err)
+		return fmt.Errorf("writing %s: %w; name a file in a folder that exists and that you may write to", file, err)
 	}
 	defer os.Remove(tmp.Name()) // a failure leaves nothing; after the rename there is nothing
 	_, err = tmp.Write(data)
@@ -164,7 +156,7 @@ func writeOut(cmd *cobra.Command, file string, data []byte) error {
 		err = os.Rename(tmp.Name(), file)
 	}
 	if err != nil {
-		return fmt.Errorf("writing %s: %w", file, err)
+		return fmt.Errorf("writing %s: %w; name a file in a folder that exists and that you may write to", file, err)
 	}
 	return nil
 }

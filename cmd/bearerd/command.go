@@ -69,7 +69,23 @@ attaches a bearer token and forwards them over verified TLS.`,
 	root.SetFlagErrorFunc(usageError)
 	root.AddCommand(runCommand(), checkCommand(), explainCommand(), tokenCommand(), caCommand(), doctorCommand(), versionCommand())
 	root.InitDefaultCompletionCmd()
+	for _, cmd := range root.Commands() {
+		if cmd.Name() == "completion" {
+			holdToOurs(cmd)
+		}
+	}
 	return root
+}
+
+// holdToOurs has cobra's own command refuse what ours do.
+func holdToOurs(cmd *cobra.Command) {
+	cmd.Args = noArgs
+	for _, sub := range cmd.Commands() {
+		sub.Args = noArgs
+	}
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		return usageError(cmd, errors.New("the shell's name is missing"))
+	}
 }
 
 // noArgs refuses arguments, and names a command that was meant.

@@ -100,7 +100,7 @@ func (e *examination) cloud(ctx context.Context) *azure.Cloud {
 	assumed := e.config.LikelyCloud()
 	environment, err := e.imds.Environment(ctx)
 	if err != nil {
-		e.fail("IMDS: %v; it answers on Azure machines only: check that this is one, that nothing blocks the way to %s, and imds.endpoint", err, e.config.IMDS.Endpoint)
+		e.fail("IMDS at %s: %v", e.config.IMDS.Endpoint, err) // ends with what to do
 		return assumed
 	}
 	named, known := azure.CloudFromEnvironment(environment)

@@ -1,12 +1,17 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"net/netip"
 	"net/textproto"
 	"net/url"
+	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -27,8 +32,9 @@ func explainCommand() *cobra.Command {
 		Use:   "explain URL",
 		Short: "Tell what would become of a call, and why",
 		Long: `explain tells which route takes a call, why, whose token is attached and for which audience, and which header fields change.
-It asks the configuration, not a running bearerd, and sends nothing. URL is the service's, as an app would call it.`,
+It asks the configuration, not a running bearerd, and sends nothing. URL is what an app calls: the service's, or a base URL of a listener's.`,
 		Example: `  bearerd explain https://payroll.vault.azure.net/secrets/db?api-version=7.4
+  bearerd explain http://127.0.0.1:8180/vault/secrets/db
   bearerd explain --method PUT --header 'x-ms-version: 2011-08-18' https://acct.blob.core.windows.net/c/b`,
 		Args: exactArgs("URL"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -38,6 +44,9 @@ It asks the configuration, not a running bearerd, and sends nothing. URL is the 
 			}
 			named := c.LikelyCloud()
 			if cloud != "" {
+				if _, auto := c.Cloud(); !auto {
+					return usageError(cmd, fmt.Errorf("--cloud: the configuration says which cloud it is, %s; leave the flag out", named.Name))
+				}
 				var ok bool
 				if named, ok = azure.CloudNamed(cloud); !ok {
 					return usageError(cmd, fmt.Errorf("--cloud: no cloud is called %q; use one of %s", cloud, strings.Join(azure.CloudNames(), ", ")))
@@ -92,14 +101,54 @@ func parseCall(method, text string, fields []string) (*azure.Call, error) {
 	}, nil
 }
 
-func explain(out io.Writer, c *daemon.Config, table *route.Table, call *azure.Call) error {
-	d := table.Decide(call, time.Now())
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	action := d.Action.String()
-	if d.Action == route.Tunnel && c.RefuseUnmatched {
-		action = "refuse"
+// isBaseURL reports whether a call is to one of the listeners itself. The port
+// of one that takes any free port is not known, so that every port may be it.
+func isBaseURL(c *daemon.Config, call *azure.Call) bool {
+	if call.Scheme != "http" {
+		return false
 	}
-	fmt.Fprintf(w, "action\t%s\n", action)
+	if slices.Contains(c.Names, call.Host) {
+		return true
+	}
+	host, _ := netip.ParseAddr(call.Host)
+	port := cmp.Or(call.Port, 80)
+	return slices.ContainsFunc(c.Listen, func(l daemon.Listener) bool {
+		at := l.Address.TCP
+		switch {
+		case l.Mode != daemon.ModeExplicit:
+			return false
+		case l.Address.Unix != "":
+			return call.Host == "localhost"
+		case at.Port() != port && at.Port() != 0:
+			return false
+		case call.Host == "localhost":
+			return at.Addr().IsUnspecified() || l.Address.IsLocal()
+		}
+		return host.IsValid() && (at.Addr().IsUnspecified() || at.Addr().Unmap() == host.Unmap())
+	})
+}
+
+func explain(out io.Writer, c *daemon.Config, table *route.Table, call *azure.Call) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	if isBaseURL(c, call) {
+		upstream, ok := proxy.Gateway(call, table)
+		if !ok {
+			fmt.Fprintf(w, "action\t%s\nreason\tit is a base URL, whose path begins with no gateway of the configuration's; it has: %s\nerror\t404 %s\n",
+				route.Refuse, cmp.Or(strings.Join(table.Gateways(), ", "), "none"), proxy.CodeUnknownGateway)
+			return w.Flush()
+		}
+		call = upstream
+		host := call.Host
+		if call.Port != 443 {
+			host = net.JoinHostPort(host, strconv.Itoa(int(call.Port)))
+		}
+		fmt.Fprintf(w, "upstream\t%s://%s%s\n", call.Scheme, host, call.Path)
+	}
+	d := table.Decide(call, time.Now())
+	if d.Action == route.Tunnel && c.RefuseUnmatched {
+		d.Action, d.Code = route.Refuse, string(proxy.CodeUnmatched)
+	}
+	fmt.Fprintf(w, "action\t%s\n", d.Action)
 	if d.Route != nil {
 		fmt.Fprintf(w, "route\t%s\n", d.Route)
 	}

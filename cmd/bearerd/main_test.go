@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -49,6 +50,43 @@ func imdsConfigs(endpoint string) map[string]string {
 		"unknown.yaml": "cloud: public\nimds: {endpoint: \"" + endpoint + "\"}\nidentity: {client_id: 00000000-0000-0000-0000-000000000009}\n" + routes,
 	}
 }
+
+// Where IMDS is to name the cloud, the tokens asked for are that cloud's, as a
+// running bearerd's are.
+func TestTokenAsksForTheAudiencesOfTheCloudThatIMDSNames(t *testing.T) {
+	server := httptest.NewServer(imdstest.New(imdstest.Options{Environment: "AzureUSGovernmentCloud"}))
+	defer server.Close()
+	file := filepath.Join(t.TempDir(), "bearerd.yaml")
+	if err := os.WriteFile(file, []byte("imds: {endpoint: \""+server.URL+"\"}\nroutes: [{service: keyvault}]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var out, errs bytes.Buffer
+	if code := run([]string{"token", "--config", file}, &out, &errs); code != exitOK || !strings.Contains(out.String(), "https://vault.usgovcloudapi.net\n") {
+		t.Errorf("exit code %d\n%s%s", code, &out, &errs)
+	}
+}
+
+// A token that nobody has received must not look as if it were given.
+func TestTokenThatCannotBeWrittenIsAFailure(t *testing.T) {
+	server := httptest.NewServer(imdstest.New(imdstest.Options{}))
+	defer server.Close()
+	file := filepath.Join(t.TempDir(), "bearerd.yaml")
+	if err := os.WriteFile(file, []byte(imdsConfigs(server.URL)["imds.yaml"]), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"token", "--config", file, "--audience", "https://vault.azure.net"}
+	for _, args := range [][]string{args, append(args, "--show-token")} {
+		if code := run(args, fullDisk{}, io.Discard); code != exitFailed {
+			t.Errorf("%q gave exit code %d", args, code)
+		}
+	}
+}
+
+// fullDisk takes nothing.
+type fullDisk struct{}
+
+// Write implements io.Writer.
+func (fullDisk) Write([]byte) (int, error) { return 0, io.ErrShortWrite }
 
 func TestReference(t *testing.T) {
 	var page bytes.Buffer

@@ -51,30 +51,38 @@ func serve(ctx context.Context, o daemon.Options) error {
 	signal.Notify(reloads, syscall.SIGHUP)
 	defer signal.Stop(reloads)
 
-	d, err := daemon.Start(ctx, o)
+	// A start can wait for a lock that another process holds.
+	starting, started := signal.NotifyContext(ctx, syscall.SIGTERM, os.Interrupt)
+	defer started()
+	d, err := daemon.Start(starting, o)
 	if err != nil {
 		return err
 	}
-	for {
+	signals := 0 // that order the end
+	for ending := false; !ending; {
 		select {
 		case <-reloads:
 			// It is logged, counted and shown; the daemon goes on as it was.
 			_ = d.Reload()
-			continue
 		case <-ends:
+			signals, ending = 1, true
 		case <-d.Done():
+			ending = true
 		}
-		break
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	ended := make(chan error, 1)
 	go func() { ended <- d.Shutdown(ctx) }()
-	select {
-	case err := <-ended:
-		return err
-	case <-ends: // the second
-		cancel()
-		return <-ended
+	for {
+		select {
+		case err := <-ended:
+			return err
+		case <-ends:
+			// The first may follow on POST /-/quit, as Kubernetes' does on preStop.
+			if signals++; signals > 1 {
+				cancel()
+			}
+		}
 	}
 }

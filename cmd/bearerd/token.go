@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +15,7 @@ import (
 	"github.com/bearerd/bearerd/cmd/internal/daemon"
 	"github.com/bearerd/bearerd/imds"
 	"github.com/bearerd/bearerd/imds/source"
+	"github.com/bearerd/bearerd/proxy/azure"
 )
 
 func tokenCommand() *cobra.Command {
@@ -34,18 +36,18 @@ The token itself is printed with --show-token alone: whoever holds it has the id
 			if err != nil {
 				return err
 			}
-			keys, err := keysOf(c, audience)
+			machine, err := imds.New(imds.Options{Endpoint: c.IMDS.Endpoint})
+			if err != nil {
+				return err
+			}
+			defer machine.Close()
+			keys, err := keysOf(c, cloudOf(cmd.Context(), c, machine), audience)
 			if err != nil {
 				return err
 			}
 			if show && len(keys) != 1 {
 				return usageError(cmd, fmt.Errorf("--show-token wants one token, and there are %d; name an audience with --audience", len(keys)))
 			}
-			machine, err := imds.New(imds.Options{Endpoint: c.IMDS.Endpoint})
-			if err != nil {
-				return err
-			}
-			defer machine.Close()
 			sources := source.NewMux(machine, source.Options{})
 			var failures []error
 			for i, k := range keys {
@@ -54,7 +56,9 @@ The token itself is printed with --show-token alone: whoever holds it has the id
 				case err != nil:
 					failures = append(failures, err)
 				case show:
-					fmt.Fprintln(cmd.OutOrStdout(), token.Secret())
+					if _, err := fmt.Fprintln(cmd.OutOrStdout(), token.Secret()); err != nil {
+						return err
+					}
 				default:
 					if i > 0 {
 						fmt.Fprintln(cmd.OutOrStdout())
@@ -73,11 +77,23 @@ The token itself is printed with --show-token alone: whoever holds it has the id
 	return cmd
 }
 
+// cloudOf gives the configuration's cloud or, where IMDS is to name it, that one.
+func cloudOf(ctx context.Context, c *daemon.Config, machine *imds.Client) *azure.Cloud {
+	if _, auto := c.Cloud(); auto && c.AsksIMDS() {
+		// A failure is told by the tokens that are asked for next.
+		environment, _ := machine.Environment(ctx)
+		if cloud, known := azure.CloudFromEnvironment(environment); known {
+			return cloud
+		}
+	}
+	return c.LikelyCloud()
+}
+
 // keysOf gives the identities and audiences to ask for: those of the routes, or
 // the one audience with the identity of the routes that have it, else the
 // process's.
-func keysOf(c *daemon.Config, audience string) ([]cache.Key, error) {
-	table, err := c.Compile(c.LikelyCloud())
+func keysOf(c *daemon.Config, cloud *azure.Cloud, audience string) ([]cache.Key, error) {
+	table, err := c.Compile(cloud)
 	if err != nil {
 		return nil, err
 	}

@@ -44,7 +44,10 @@ type Options struct {
 	// Allowed gives the tokens that may be asked for at the moment. It must be
 	// safe for concurrent use.
 	Allowed func() []cache.Key
-	Names   map[string]bool // host names of ours, as proxy.IsOurs takes them
+	// Names gives the host names of ours at the moment beside the listener's
+	// address, as azure.NormalizeHost gives them; nil: none. It must be safe for
+	// concurrent use.
+	Names func() []string
 	// Served is told of every answer's status; nil: nobody is.
 	Served func(status int)
 	Logger *zap.Logger      // nil: no log
@@ -55,6 +58,9 @@ type handler struct{ o Options }
 
 // New makes the handler. It is safe for concurrent use.
 func New(o Options) http.Handler {
+	if o.Names == nil {
+		o.Names = func() []string { return nil }
+	}
 	if o.Served == nil {
 		o.Served = func(int) {}
 	}
@@ -119,7 +125,7 @@ func (h *handler) answer(r *http.Request) (audience string, token *imds.Token, n
 // (https://learn.microsoft.com/entra/identity/managed-identities-azure-resources/how-to-use-vm-token).
 func (h *handler) judge(r *http.Request) *refusal {
 	switch {
-	case r.URL.IsAbs() || !proxy.IsOurs(r, h.o.Names):
+	case r.URL.IsAbs() || !h.isOurs(r):
 		return &refusal{status: http.StatusMisdirectedRequest, code: "invalid_request", description: "the host is not a name of this listener"}
 	case proxy.IsCrossSite(r):
 		return &refusal{status: http.StatusForbidden, code: "access_denied", description: "a web page may not ask for tokens"}
@@ -133,6 +139,14 @@ func (h *handler) judge(r *http.Request) *refusal {
 		return bad("invalid_request", "a request that came through a proxy is not answered")
 	}
 	return nil
+}
+
+func (h *handler) isOurs(r *http.Request) bool {
+	names := make(map[string]bool)
+	for _, name := range h.o.Names() {
+		names[name] = true
+	}
+	return proxy.IsOurs(r, names)
 }
 
 // parse reads the query, every name of which may stand once.

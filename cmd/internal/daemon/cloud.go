@@ -76,17 +76,21 @@ func AuthorityOptions(c *Config, table *route.Table) authority.Options {
 }
 
 // learnCloud asks IMDS which cloud this is until it answers, and takes the
-// routes over for that one. named is closed when the cloud is known.
+// routes over for that one. Where no route needs IMDS there may be none, and it
+// is not asked unless a reload changes that. named is closed when the cloud is
+// known.
 func (d *Daemon) learnCloud(ctx context.Context, named chan<- struct{}) {
 	wait := firstCloudRetry
 	for {
-		environment, err := d.imds.Environment(ctx)
-		if err == nil {
-			d.takeCloud(environment)
-			close(named)
-			return
+		if d.state.Load().config.AsksIMDS() {
+			environment, err := d.imds.Environment(ctx)
+			if err == nil {
+				d.takeCloud(environment)
+				close(named)
+				return
+			}
+			d.log.Debug("IMDS does not name the cloud; it is guessed from the routes meanwhile", zap.Error(err), zap.Duration("retry", wait))
 		}
-		d.log.Debug("IMDS does not name the cloud; the public one is assumed meanwhile", zap.Error(err), zap.Duration("retry", wait))
 		timer := time.NewTimer(wait)
 		select {
 		case <-timer.C:
@@ -101,37 +105,19 @@ func (d *Daemon) learnCloud(ctx context.Context, named chan<- struct{}) {
 func (d *Daemon) takeCloud(environment string) {
 	cloud, ok := azure.CloudFromEnvironment(environment)
 	if !ok {
-		d.log.Warn("IMDS names a cloud that is not known; the public one is assumed, define it under cloud if that is wrong", zap.String("environment", environment))
+		d.log.Warn("IMDS names a cloud that is not known; the one assumed stays, define it under cloud if that is wrong", zap.String("environment", environment))
 		return
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if cloud.Name == d.cloud.Name {
+	d.turn.Lock()
+	defer d.turn.Unlock()
+	next := *d.state.Load()
+	changed := cloud.Name != next.cloud.Name
+	next.cloud, next.named = cloud, true
+	if err := d.takeLocked(next); err != nil {
+		d.log.Error("the configuration does not fit the cloud that IMDS names; the one assumed stays, set cloud", zap.String("cloud", cloud.Name), zap.Error(err))
 		return
 	}
-	if err := d.takeLocked(d.config, cloud); err != nil {
-		d.log.Error("the configuration does not fit the cloud that IMDS names; the public one stays assumed, set cloud", zap.String("cloud", cloud.Name), zap.Error(err))
-		return
+	if changed {
+		d.log.Info("IMDS names the cloud", zap.String("cloud", cloud.Name))
 	}
-	d.log.Info("IMDS names the cloud", zap.String("cloud", cloud.Name))
-}
-
-// takeLocked has the routes of a configuration hold for a cloud from now on.
-func (d *Daemon) takeLocked(c *Config, cloud *azure.Cloud) error {
-	table, err := c.Compile(cloud)
-	if err != nil {
-		return err
-	}
-	suffixes, hosts := table.Domains()
-	if err := d.authority.Covers(slices.Concat(suffixes, hosts, c.Authority.Permit)...); err != nil {
-		return err
-	}
-	if err := d.proxy.Update(proxySettings(c, table)); err != nil {
-		return err
-	}
-	d.config, d.cloud = c, cloud
-	d.routes.Store(table)
-	d.metrics.SetRoutes(routeNames(table)...)
-	d.level.SetLevel(c.Log.Level)
-	return d.cache.Keep(Keys(table, true))
 }

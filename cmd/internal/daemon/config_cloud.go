@@ -64,7 +64,7 @@ func (c *Config) Compile(cloud *azure.Cloud) (*route.Table, error) {
 	for _, e := range split[*route.RuleError](err) {
 		s.fail(rulePath(e), "%w", e.Err)
 	}
-	return nil, errors.Join(fmt.Errorf("the routes do not fit the cloud %s, which IMDS names", cloud.Name), s.err())
+	return nil, errors.Join(fmt.Errorf("the routes do not fit the cloud %s", cloud.Name), s.err())
 }
 
 // Warnings says what is allowed and may still not be meant, each with its place

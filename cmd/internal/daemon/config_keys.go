@@ -62,7 +62,7 @@ func (l *Listener) keys() object {
 	const tls = "this version serves no TLS on its listeners, so that callers' calls would go in the clear; remove it"
 	return object{
 		{"address", shown{address(&l.Address), "required"}, "IP:PORT, or unix:PATH. Port 0 is any free one."},
-		{"mode", oneOf(&l.Mode, word[Mode]{"explicit", ModeExplicit}, word[Mode]{"transparent", modeTransparent}, word[Mode]{"imds", ModeIMDS}), "explicit: proxy requests and base URLs. imds: what IMDS answers to apps that ask it for tokens by themselves, for the identities and audiences of the routes; it hands tokens out. transparent: not in this version."},
+		{"mode", oneOf(&l.Mode, word[Mode]{"explicit", ModeExplicit}, word[Mode]{"transparent", modeTransparent}, word[Mode]{"imds", ModeIMDS}), "explicit: proxy requests and base URLs. imds: what IMDS answers to apps that ask it for tokens by themselves, for the identities and audiences of the routes; it hands tokens out, on loopback, a unix socket, or IMDS's own 169.254.169.254:80 with insecure_allow_network. transparent: not in this version."},
 		{"host", later{text(&host, "host"), "this version has no transparent listeners, to which it belongs; remove it"}, "The one host of clients without SNI. Not in this version."},
 		{"tls", later{object{
 			{"min_version", oneOf(&min, same("1.2"), same("1.3")), "Lowest version of TLS."},

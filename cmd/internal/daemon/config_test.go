@@ -194,7 +194,7 @@ func TestAutoTakesRoutesThatFitAnyCloud(t *testing.T) {
 		t.Error(err)
 	}
 	_, err := c.Compile(cloudNamed(t, "public"))
-	want := "the routes do not fit the cloud public, which IMDS names\n" +
+	want := "the routes do not fit the cloud public\n" +
 		"bearerd.yaml:2:5: routes[0].audience: payroll.vault.usgovcloudapi.net belongs to no service that is known in the cloud public; name the service, or the audience of its tokens"
 	if err == nil || err.Error() != want {
 		t.Errorf("%v", err)

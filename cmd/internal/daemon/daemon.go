@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -26,7 +27,6 @@ import (
 	"github.com/bearerd/bearerd/metrics"
 	"github.com/bearerd/bearerd/proxy"
 	"github.com/bearerd/bearerd/proxy/authority"
-	"github.com/bearerd/bearerd/proxy/azure"
 	"github.com/bearerd/bearerd/proxy/dial"
 	"github.com/bearerd/bearerd/proxy/listen"
 	"github.com/bearerd/bearerd/proxy/route"
@@ -56,18 +56,13 @@ type Daemon struct {
 	authority *authority.Authority
 	proxy     *proxy.Server
 	admin     *http.Server
-	doors     []door // where callers connect
-	adminDoor door
+	doors     []*door // where callers connect
+	adminDoor *door
 	metadata  *http.Server // answers at doors in IMDS's mode
 
-	routes   atomic.Pointer[route.Table]
+	turn     sync.Mutex            // orders those who replace state, and may be held for long
+	state    atomic.Pointer[state] // replaced, never changed, so that nobody waits for a reload
 	draining atomic.Bool
-
-	mu        sync.Mutex // guards what follows, and orders reloads
-	config    *Config
-	cloud     *azure.Cloud
-	loadedAt  time.Time
-	loadError error // of the last reload; nil after a good one
 
 	background sync.WaitGroup
 	cancel     context.CancelFunc // of the background
@@ -81,6 +76,7 @@ type door struct {
 	net.Listener
 	address Address // as configured
 	mode    Mode
+	failed  atomic.Bool
 }
 
 // Start starts everything and returns when callers are answered. Nothing that
@@ -91,34 +87,32 @@ func Start(ctx context.Context, o Options) (*Daemon, error) {
 	}
 	d := &Daemon{
 		version: o.Version, started: time.Now(), reload: o.Reload,
-		metrics: metrics.New(o.Version), config: o.Config, cloud: o.Config.LikelyCloud(),
-		done: make(chan struct{}),
+		metrics: metrics.New(o.Version), done: make(chan struct{}),
 	}
 	d.level, d.log = newLogger(o.Config.Log, o.Log)
-	if err := d.build(ctx); err != nil {
+	if err := d.build(ctx, o.Config); err != nil {
 		d.release()
 		return nil, err
 	}
-	d.serve()
+	d.serve(o.Config)
 	return d, nil
 }
 
 // build makes every part, in the order in which they need one another.
-func (d *Daemon) build(ctx context.Context) (err error) {
-	c := d.config
+func (d *Daemon) build(ctx context.Context, c *Config) (err error) {
 	if d.imds, err = imds.New(imds.Options{Endpoint: c.IMDS.Endpoint, Observe: d.metrics.IMDSRequest}); err != nil {
 		return err
 	}
-	table, err := c.Compile(d.cloud)
+	cloud := c.LikelyCloud()
+	table, err := c.Compile(cloud)
 	if err != nil {
 		return err
 	}
-	sources, err := d.openSources(table)
-	if err != nil {
+	if err := d.openSources(table); err != nil {
 		return err
 	}
-	d.cache = d.newCache(c, sources)
-	d.routes.Store(table)
+	d.cache = d.newCache(c)
+	d.state.Store(&state{config: c, cloud: cloud, routes: table, loadedAt: time.Now()})
 	d.metrics.SetRoutes(routeNames(table)...)
 	if err := d.open(ctx, c); err != nil {
 		return err
@@ -138,31 +132,34 @@ func (d *Daemon) build(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	d.metadata = d.newMetadata()
-	d.admin, err = d.newAdmin()
+	d.metadata = d.newMetadata(c)
+	d.admin, err = d.newAdmin(c)
 	return err
 }
 
-// openSources gives where tokens come from. A source that the environment does
-// not have is an error now, not at its first use.
-func (d *Daemon) openSources(table *route.Table) (cache.Source, error) {
-	o := identitysource.Options{Observe: d.metrics.IMDSRequest}
+// openSources looks whether the environment has the routes' sources. One that
+// is missing is an error now, not at its first use.
+func (d *Daemon) openSources(table *route.Table) error {
 	for _, k := range Keys(table, false) {
 		if k.Identity.Source == "" {
 			continue
 		}
-		if _, err := identitysource.Open(k.Identity.Source, o); err != nil {
-			return nil, err
+		if _, err := identitysource.Open(k.Identity.Source, d.sourceOptions()); err != nil {
+			return err
 		}
 	}
-	return identitysource.NewMux(d.imds, o), nil
+	return nil
 }
 
-func (d *Daemon) newCache(c *Config, source cache.Source) *cache.Cache {
+func (d *Daemon) sourceOptions() identitysource.Options {
+	return identitysource.Options{Observe: d.metrics.IMDSRequest}
+}
+
+func (d *Daemon) newCache(c *Config) *cache.Cache {
 	d.metrics.CollectTokens(d.tokenSamples)
 	d.metrics.CollectThrottle(func() (time.Time, float64) { return d.cache.Throttle() })
 	return cache.New(cache.Options{
-		Source: source, Rate: c.IMDS.Rate, Burst: c.IMDS.Burst, Concurrency: c.IMDS.Concurrency, TokenWait: c.IMDS.TokenWait,
+		Source: identitysource.NewMux(d.imds, d.sourceOptions()), Rate: c.IMDS.Rate, Burst: c.IMDS.Burst, Concurrency: c.IMDS.Concurrency, TokenWait: c.IMDS.TokenWait,
 		Logger: d.log,
 		Hooks: cache.Hooks{
 			Served:  func(o cache.Outcome) { d.metrics.TokenRequest(o.String()) },
@@ -192,7 +189,7 @@ func (d *Daemon) open(ctx context.Context, c *Config) error {
 	return err
 }
 
-func (d *Daemon) openDoor(ctx context.Context, a Address, network bool, limits *listen.Limits) (door, error) {
+func (d *Daemon) openDoor(ctx context.Context, a Address, network bool, limits *listen.Limits) (*door, error) {
 	l, err := listen.Open(ctx, listen.Options{
 		Address: a.String(), InsecureAllowNetwork: network, Limits: limits, Observer: d.metrics.Listener(a.String()),
 		AcceptFailed: func(err error) {
@@ -200,14 +197,14 @@ func (d *Daemon) openDoor(ctx context.Context, a Address, network bool, limits *
 		},
 	})
 	if err != nil {
-		return door{}, err
+		return nil, err
 	}
-	return door{Listener: l, address: a}, nil
+	return &door{Listener: l, address: a}, nil
 }
 
 func (d *Daemon) openAuthority(ctx context.Context, c *Config, table *route.Table) (err error) {
 	o := AuthorityOptions(c, table)
-	o.Routed = func(host string) bool { return d.routes.Load().Named(host) }
+	o.Routed = func(host string) bool { return d.state.Load().routes.Named(host) }
 	o.Logger = d.log
 	o.Observe = func(leaves int) { d.metrics.AuthorityLeaves.Set(float64(leaves)) }
 	if d.authority, err = authority.Open(ctx, o); err != nil {
@@ -248,10 +245,7 @@ func endpointAddresses(endpoint string) ([]netip.AddrPort, error) {
 // ownAddresses are where we listen ourselves.
 func (d *Daemon) ownAddresses() []netip.AddrPort {
 	var all []netip.AddrPort
-	for _, l := range append([]door{d.adminDoor}, d.doors...) {
-		if l.Listener == nil {
-			continue
-		}
+	for _, l := range d.openDoors() {
 		if tcp, ok := l.Addr().(*net.TCPAddr); ok {
 			all = append(all, tcp.AddrPort())
 		}
@@ -259,8 +253,20 @@ func (d *Daemon) ownAddresses() []netip.AddrPort {
 	return all
 }
 
+// openDoors are the callers' and, once it is open, the administrator's.
+func (d *Daemon) openDoors() []*door {
+	if d.adminDoor == nil {
+		return d.doors
+	}
+	return slices.Concat(d.doors, []*door{d.adminDoor})
+}
+
 // serve has every listener answered and the background work done.
-func (d *Daemon) serve() {
+func (d *Daemon) serve(c *Config) {
+	d.metrics.ConfigLoaded(d.state.Load().loadedAt)
+	if err := d.cache.Keep(Keys(d.state.Load().routes, true)); err != nil {
+		d.log.Error("the required tokens cannot all be kept", zap.Error(err))
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	d.cancel = cancel
 	for _, l := range d.doors {
@@ -273,26 +279,27 @@ func (d *Daemon) serve() {
 		})
 	}
 	d.background.Go(func() { d.ended(d.adminDoor, serveHTTP(d.admin, d.adminDoor)) })
-	if err := d.cache.Keep(Keys(d.routes.Load(), true)); err != nil {
-		d.log.Error("the required tokens cannot all be kept", zap.Error(err))
-	}
-	if _, auto := d.config.Cloud(); auto && d.config.AsksIMDS() {
+	if _, auto := c.Cloud(); auto {
 		named := make(chan struct{})
 		d.background.Go(func() { d.learnCloud(ctx, named) })
-		timer := time.NewTimer(cloudPatience)
-		defer timer.Stop()
-		select {
-		case <-named:
-		case <-timer.C:
+		if c.AsksIMDS() {
+			timer := time.NewTimer(cloudPatience)
+			defer timer.Stop()
+			select {
+			case <-named:
+			case <-timer.C:
+			}
 		}
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.loadedAt = time.Now()
-	d.metrics.ConfigLoaded(d.loadedAt)
+	now := d.state.Load()
 	d.log.Info("bearerd has started", zap.String("version", d.version), zap.Strings("listen", d.Addresses()),
-		zap.String("admin", d.AdminAddress()), zap.String("cloud", d.cloud.Name), zap.Strings("routes", routeNames(d.routes.Load())))
-	for _, warning := range d.config.Warnings() {
+		zap.String("admin", d.AdminAddress()), zap.String("cloud", now.cloud.Name), zap.Strings("routes", routeNames(now.routes)))
+	d.warn(c)
+}
+
+// warn logs what is allowed and may still not be meant.
+func (d *Daemon) warn(c *Config) {
+	for _, warning := range c.Warnings() {
 		d.log.Warn(warning)
 	}
 }
@@ -306,10 +313,11 @@ func serveHTTP(s *http.Server, l net.Listener) error {
 }
 
 // ended has the daemon end where a listener did so by itself.
-func (d *Daemon) ended(l door, err error) {
+func (d *Daemon) ended(l *door, err error) {
 	if err == nil {
 		return
 	}
+	l.failed.Store(true)
 	d.finish(fmt.Errorf("listening on %s: %w", l.address, err))
 }
 
@@ -338,7 +346,7 @@ func (d *Daemon) Addresses() []string {
 func (d *Daemon) AdminAddress() string { return d.adminDoor.shown() }
 
 // shown is the address with the port that the kernel chose.
-func (l door) shown() string {
+func (l *door) shown() string {
 	if l.address.Unix != "" {
 		return l.address.String()
 	}
@@ -347,68 +355,6 @@ func (l door) shown() string {
 
 // Root is the authority that callers are to trust.
 func (d *Daemon) Root() *authority.Root { return d.authority.Root }
-
-// Shutdown ends the daemon in order: it goes on accepting for drain.min, lets
-// the calls under way end until drain.max, closes the tunnels, and stops the
-// rest. When ctx ends, what is left is broken off at once. The error is that
-// of a listener that failed.
-func (d *Daemon) Shutdown(ctx context.Context) error {
-	d.draining.Store(true)
-	d.finish(nil)
-	d.mu.Lock()
-	drain := d.config.Drain
-	d.mu.Unlock()
-	d.log.Info("bearerd is ending", zap.Duration("drain", drain.Max))
-	if drain.Min > 0 {
-		timer := time.NewTimer(drain.Min)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-		}
-	}
-	ctx, cancel := context.WithTimeout(ctx, drain.Max)
-	defer cancel()
-	if err := errors.Join(d.proxy.Shutdown(ctx), d.metadata.Shutdown(ctx)); err != nil {
-		d.log.Warn("calls were still under way and have been broken off", zap.Error(err))
-	}
-	d.release()
-	d.log.Info("bearerd has ended")
-	return d.failure
-}
-
-// release ends what there is, in the opposite order of build.
-func (d *Daemon) release() {
-	if d.cancel != nil {
-		d.cancel()
-	}
-	if d.proxy != nil {
-		d.proxy.Close()
-	}
-	if d.metadata != nil {
-		d.metadata.Close()
-	}
-	if d.admin != nil {
-		d.admin.Close()
-	}
-	for _, l := range append(d.doors, d.adminDoor) {
-		if l.Listener != nil {
-			l.Close()
-		}
-	}
-	d.background.Wait()
-	if d.cache != nil {
-		d.cache.Close()
-	}
-	if d.authority != nil {
-		d.authority.Close()
-	}
-	if d.imds != nil {
-		d.imds.Close()
-	}
-	// Standard error cannot always be synchronised, and need not be.
-	_ = d.log.Sync()
-}
 
 func routeNames(table *route.Table) []string {
 	var names []string

@@ -33,8 +33,9 @@ type running struct {
 	client *http.Client
 	log    *lockedBuffer
 
-	mu   sync.Mutex // guards text
+	mu   sync.Mutex // guards what follows
 	text string     // the configuration that a reload reads
+	file string     // its name; empty: there is none
 }
 
 // lockedBuffer is a log that tests read.
@@ -80,7 +81,7 @@ const (
 // launch starts a daemon by frame and more.
 func launch(t *testing.T, o imdstest.Options, more string) *running {
 	t.Helper()
-	r := &running{t: t, imds: imdstest.New(o), log: &lockedBuffer{}}
+	r := &running{t: t, imds: imdstest.New(o), log: &lockedBuffer{}, file: "bearerd.yaml"}
 	var err error
 	r.cloud, err = azuretest.Start(azuretest.Options{Tenant: r.imds.Tenant(), Key: r.imds.PublicKey(), IMDS: r.imds})
 	if err != nil {
@@ -96,7 +97,7 @@ func launch(t *testing.T, o imdstest.Options, more string) *running {
 	r.Daemon, err = Start(t.Context(), Options{Config: c, Version: "test", Log: r.log, Reload: func() (*Config, error) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		return Parse("bearerd.yaml", []byte(r.text))
+		return Parse(r.file, []byte(r.text))
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -221,80 +222,6 @@ func TestReadinessNamesTheMissingToken(t *testing.T) {
 			t.Errorf("%s is %d %s", probe, status, body)
 		}
 	}
-}
-
-func TestReloadTakesRoutesOverAndKeepsTokens(t *testing.T) {
-	r := launch(t, imdstest.Options{}, publicCloud+anyPort+vaultRoute)
-	r.secret()
-	r.edit("gateway: vault", "methods: [PUT], gateway: vault")
-	if err := r.Reload(); err != nil {
-		t.Fatal(err)
-	}
-	if status := r.secret(); status != http.StatusForbidden {
-		t.Errorf("a read got %d after the route was restricted to writes, want 403", status)
-	}
-	r.edit("methods: [PUT], ", "")
-	if err := r.Reload(); err != nil {
-		t.Fatal(err)
-	}
-	if status := r.secret(); status != http.StatusOK || len(r.imds.Calls()) != 1 {
-		t.Errorf("got %d and %d tokens asked for, want 200 with the first token", status, len(r.imds.Calls()))
-	}
-}
-
-func TestBadReloadChangesNothingAndSaysSo(t *testing.T) {
-	for _, tt := range []struct{ name, old, text, want string }{
-		{"a mistake", "gateway: vault", "gatewy: vault", "bearerd.yaml:"},
-		{"a restart is needed", anyPort, "listen: [{address: \"127.0.0.1:0\"}, {address: \"127.0.0.1:0\"}]\n", "a change of listen needs a restart"},
-		{"the authority does not cover it", "payroll.vault.azure.net], ", "secrets.corp.example], audience: \"https://vault.azure.net\", ", "bearerd ca init --renew"},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			r := launch(t, imdstest.Options{}, publicCloud+anyPort+vaultRoute)
-			r.edit(tt.old, tt.text)
-			if err := r.Reload(); err == nil || !strings.Contains(err.Error(), tt.want) {
-				t.Fatalf("got %v, want %q", err, tt.want)
-			}
-			if status := r.secret(); status != http.StatusOK {
-				t.Errorf("got %d after a bad reload, want what held before", status)
-			}
-			if s := r.shown(); !strings.Contains(s.Config.LastReloadError, tt.want) {
-				t.Errorf("/status says %q of the last reload", s.Config.LastReloadError)
-			}
-			if _, page := r.get("http://" + r.AdminAddress() + "/metrics"); !strings.Contains(page, "bearerd_config_last_reload_successful 0") {
-				t.Error("/metrics does not say that the reload failed")
-			}
-		})
-	}
-}
-
-// Requests under load see the old routes or the new ones, and never fail.
-func TestReloadDropsNoRequest(t *testing.T) {
-	r := launch(t, imdstest.Options{}, publicCloud+anyPort+vaultRoute)
-	ctx, cancel := context.WithCancel(t.Context())
-	var load sync.WaitGroup
-	for range 8 {
-		load.Go(func() {
-			for ctx.Err() == nil {
-				answer, err := r.client.Get("http://" + r.Addresses()[0] + "/vault/secrets/db?api-version=7.4")
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				io.Copy(io.Discard, answer.Body)
-				answer.Body.Close()
-				if answer.StatusCode != http.StatusOK {
-					t.Errorf("got %s during reloads", answer.Status)
-				}
-			}
-		})
-	}
-	for range 50 {
-		if err := r.Reload(); err != nil {
-			t.Error(err)
-		}
-	}
-	cancel()
-	load.Wait()
 }
 
 func TestCloudIsTheOneThatIMDSNames(t *testing.T) {

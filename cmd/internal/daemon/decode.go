@@ -175,7 +175,7 @@ func typeOf(n *yaml.Node) string {
 	case "!!timestamp":
 		return "a date"
 	}
-	return fmt.Sprintf("the text %q", n.Value)
+	return fmt.Sprintf("the text %.40q", n.Value)
 }
 
 // object is a mapping whose keys are known.

@@ -4,50 +4,102 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/bearerd/bearerd/proxy/azure"
+	"github.com/bearerd/bearerd/proxy/route"
 )
 
 var errNoReload = errors.New("this bearerd has no configuration file to read anew; restart it")
 
+// state is what a reload, or IMDS's word for the cloud, replaces. Immutable.
+type state struct {
+	config    *Config
+	cloud     *azure.Cloud
+	named     bool // IMDS has named the cloud
+	routes    *route.Table
+	loadedAt  time.Time
+	loadError error // of the last reload; nil after a good one
+}
+
 // Reload reads the configuration anew and takes over what it says of routes,
-// names, own, unmatched, log.level and log.access. Requests under way keep what
-// held at their start; the tokens and their throttle stay. A configuration with
-// a mistake changes nothing, nor does one that needs a restart.
+// names, own, unmatched, drain, log.level and log.access. Requests under way keep
+// what held at their start; the tokens and their throttle stay. A configuration
+// with a mistake changes nothing, nor does one that needs a restart.
 func (d *Daemon) Reload() error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	err := d.reloadLocked()
-	d.loadError = err
+	d.turn.Lock()
+	defer d.turn.Unlock()
+	next, err := d.reread()
+	if err == nil {
+		err = d.takeLocked(next)
+	}
 	if err != nil {
+		kept := *d.state.Load()
+		kept.loadError = err
+		d.state.Store(&kept)
 		d.metrics.ConfigRejected()
 		d.log.Error("the configuration was not taken over; the one before holds", zap.Error(err))
 		return err
 	}
-	d.loadedAt = time.Now()
-	d.metrics.ConfigLoaded(d.loadedAt)
-	d.log.Info("the configuration was taken over", zap.Strings("routes", routeNames(d.routes.Load())))
+	d.metrics.ConfigLoaded(next.loadedAt)
+	d.log.Info("the configuration was taken over", zap.Strings("routes", routeNames(d.state.Load().routes)))
+	d.warn(next.config)
 	return nil
 }
 
-func (d *Daemon) reloadLocked() error {
+// reread gives what is to hold after a reload, but for its routes.
+func (d *Daemon) reread() (next state, err error) {
 	if d.reload == nil {
-		return errNoReload
+		return next, errNoReload
 	}
-	next, err := d.reload()
+	c, err := d.reload()
 	if err != nil {
+		return next, err
+	}
+	now := d.state.Load()
+	if path := now.config.Path(); path != "" && c.Path() == "" {
+		return next, fmt.Errorf("%s is gone; put it back, or restart bearerd to have the defaults", path)
+	}
+	if keys := needRestart(now.config, c); len(keys) > 0 {
+		return next, fmt.Errorf("a change of %s needs a restart; restart bearerd, or take the change back", strings.Join(keys, ", "))
+	}
+	next = state{config: c, cloud: now.cloud, named: now.named, loadedAt: time.Now()}
+	if !now.named {
+		next.cloud = c.LikelyCloud()
+	}
+	return next, nil
+}
+
+// takeLocked compiles the routes of what is to hold, and has it hold from now
+// on. After an error, what held before still does.
+func (d *Daemon) takeLocked(next state) (err error) {
+	c := next.config
+	if next.routes, err = c.Compile(next.cloud); err != nil {
 		return err
 	}
-	if keys := needRestart(d.config, next); len(keys) > 0 {
-		return fmt.Errorf("a change of %s needs a restart; restart bearerd, or take the change back", strings.Join(keys, ", "))
+	if err := d.openSources(next.routes); err != nil {
+		return err
 	}
-	cloud := d.cloud
-	if fixed, auto := next.Cloud(); !auto {
-		cloud = fixed
+	suffixes, hosts := next.routes.Domains()
+	if err := d.authority.Covers(slices.Concat(suffixes, hosts, c.Authority.Permit)...); err != nil {
+		return err
 	}
-	return d.takeLocked(next, cloud)
+	if err := d.cache.Keep(Keys(next.routes, true)); err != nil {
+		return err
+	}
+	// Before the proxy has the routes, for then it asks for their hosts' leaves.
+	before := d.state.Swap(&next)
+	if err := d.proxy.Update(proxySettings(c, next.routes)); err != nil {
+		d.state.Store(before)
+		return err
+	}
+	d.metrics.SetRoutes(routeNames(next.routes)...)
+	d.level.SetLevel(c.Log.Level)
+	return nil
 }
 
 // needRestart names the keys of the file that differ and cannot be changed in a
@@ -62,7 +114,8 @@ func needRestart(a, b *Config) (keys []string) {
 		{"listen", a.Listen, b.Listen}, {"imds", a.IMDS, b.IMDS}, {"limits", a.Limits, b.Limits}, {"state_dir", a.StateDir, b.StateDir},
 		{"admin", a.Admin, b.Admin}, {"log.format", a.Log.Format, b.Log.Format}, {"cloud: auto", autoA, autoB},
 		{"authority.cert_file", a.Authority.CertFile, b.Authority.CertFile}, {"authority.key_file", a.Authority.KeyFile, b.Authority.KeyFile},
-		{"upstream.ca_file", a.Upstream.CAFile, b.Upstream.CAFile}, {"upstream.connect_to", a.Upstream.ConnectTo, b.Upstream.ConnectTo},
+		{"upstream.ca_file", true, a.Upstream.CAFile == b.Upstream.CAFile && a.Upstream.RootCAs.Equal(b.Upstream.RootCAs)}, // or what is in it
+		{"upstream.connect_to", a.Upstream.ConnectTo, b.Upstream.ConnectTo},
 		{"upstream.allow_addresses", a.Upstream.AllowAddresses, b.Upstream.AllowAddresses},
 	} {
 		if !reflect.DeepEqual(part.a, part.b) {

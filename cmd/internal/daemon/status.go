@@ -13,12 +13,12 @@ import (
 )
 
 // newAdmin makes the admin listener's server.
-func (d *Daemon) newAdmin() (*http.Server, error) {
+func (d *Daemon) newAdmin(c *Config) (*http.Server, error) {
 	o := admin.Options{
 		Metrics: d.metrics.Handler(func(err error) { d.log.Error("a scrape of the metrics failed", zap.Error(err)) }),
 		Status:  d.status,
 		Quit:    func() { d.finish(nil) },
-		Names:   d.config.Names,
+		Names:   c.Names,
 		Logger:  d.log,
 	}
 	if d.reload != nil {
@@ -28,28 +28,30 @@ func (d *Daemon) newAdmin() (*http.Server, error) {
 }
 
 // newMetadata makes the server that answers in IMDS's place.
-func (d *Daemon) newMetadata() *http.Server {
+func (d *Daemon) newMetadata(c *Config) *http.Server {
 	return &http.Server{
 		Handler: metadata.New(metadata.Options{
 			Tokens:  d.cache,
-			Allowed: func() []cache.Key { return Keys(d.routes.Load(), false) },
+			Allowed: func() []cache.Key { return Keys(d.state.Load().routes, false) },
+			Names:   func() []string { return d.state.Load().config.Names },
 			Served:  d.metrics.MetadataRequest,
 			Logger:  d.log,
 		}),
 		MaxHeaderBytes:    16 << 10,
-		ReadHeaderTimeout: d.config.Limits.HeaderTimeout,
-		IdleTimeout:       d.config.Limits.IdleTimeout,
+		ReadHeaderTimeout: c.Limits.HeaderTimeout,
+		IdleTimeout:       c.Limits.IdleTimeout,
 		ErrorLog:          zap.NewStdLog(zap.NewNop()), // callers cause these lines at will
 	}
 }
 
 // status is how everything stands now.
 func (d *Daemon) status() admin.Status {
+	now := d.state.Load()
 	s := admin.Status{Version: d.version, StartedAt: d.started, Stopping: d.draining.Load(), Tokens: d.tokenStatus()}
 	for _, l := range d.doors {
-		s.Listeners = append(s.Listeners, admin.Listener{Address: l.shown(), Mode: l.mode.String(), Up: true})
+		s.Listeners = append(s.Listeners, admin.Listener{Address: l.shown(), Mode: l.mode.String(), Up: !l.failed.Load()})
 	}
-	for _, r := range d.routes.Load().Routes() {
+	for _, r := range now.routes.Routes() {
 		s.Routes = append(s.Routes, admin.Route{
 			Name: r.Name, Service: r.Service.Name, Hosts: r.Hosts, Gateway: r.Gateway,
 			Identity: r.Identity.String(), Audience: r.Audience, Required: r.Required,
@@ -57,12 +59,10 @@ func (d *Daemon) status() admin.Status {
 	}
 	s.IMDS.PausedUntil, s.IMDS.Rate = d.cache.Throttle()
 	s.Authority = &admin.Authority{Fingerprint: d.authority.Fingerprint(), Expires: d.authority.Expires(), Permitted: d.authority.Permitted()}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	s.Cloud, s.IMDS.Endpoint = d.cloud.Name, d.config.IMDS.Endpoint
-	s.Config = admin.Config{Path: d.config.Path(), LoadedAt: d.loadedAt}
-	if d.loadError != nil {
-		s.Config.LastReloadError = d.loadError.Error()
+	s.Cloud, s.IMDS.Endpoint = now.cloud.Name, now.config.IMDS.Endpoint
+	s.Config = admin.Config{Path: now.config.Path(), LoadedAt: now.loadedAt}
+	if now.loadError != nil {
+		s.Config.LastReloadError = now.loadError.Error()
 	}
 	return s
 }

@@ -5,6 +5,8 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"net/netip"
+	"slices"
 
 	"github.com/bearerd/bearerd/proxy/azure"
 	"github.com/bearerd/bearerd/proxy/route"
@@ -13,6 +15,7 @@ import (
 // check finds the mistakes that no single value shows.
 func (c *Config) check() {
 	c.checkAddresses()
+	c.checkEndpoint()
 	c.checkFiles()
 	s := &c.source
 	if c.Drain.Min > c.Drain.Max {
@@ -47,8 +50,10 @@ func (c *Config) checkAddresses() {
 		case l.Address == Address{}:
 			s.fail(path, "it has no address; write one, like 127.0.0.1:8180 or unix:/run/bearerd/proxy.sock")
 			continue
-		case !l.Address.IsLocal() && l.Mode == ModeIMDS:
+		case !l.Address.IsLocal() && l.Mode == ModeIMDS && !l.Address.isIMDSs():
 			s.fail(path+".address", "whoever reaches %s over the network could take this machine's tokens away; listen on 127.0.0.1 or [::1]", l.Address)
+		case l.Mode == ModeIMDS && l.Address.isIMDSs() && !l.InsecureAllowNetwork:
+			s.fail(path+".address", "a neighbour on the same link reaches %s, and could take this machine's tokens away; let no other machine have a link to it, or a firewall keep them out, and accept what is left with insecure_allow_network: true", l.Address)
 		case !l.Address.IsLocal() && !l.InsecureAllowNetwork:
 			s.fail(path+".address", "whoever reaches %s over the network could use this machine's identity; listen on 127.0.0.1, [::1] or a unix socket, or accept that with insecure_allow_network: true", l.Address)
 		}
@@ -84,6 +89,38 @@ func (a Address) collides(b Address) bool {
 	// Go's [::] listens on IPv4 too.
 	all := x.IsUnspecified() && (x.Is6() || y.Is4()) || y.IsUnspecified() && (y.Is6() || x.Is4())
 	return x == y || all
+}
+
+// isIMDSs reports whether an address is the one that IMDS has on every Azure
+// machine. In mode imds it is allowed, alone of all that are not loopback's: some
+// clients (azidentity, MSAL for Go) ask nowhere else, and no router passes a
+// link-local address on. A machine on the same link can still send to it, for
+// Linux takes a packet for any address of its own on any interface; so it has to
+// be accepted as the network is elsewhere.
+func (a Address) isIMDSs() bool {
+	return a.TCP.Port() == 80 && a.TCP.Addr().Unmap() == netip.AddrFrom4([4]byte{169, 254, 169, 254})
+}
+
+// checkEndpoint looks for a listener in IMDS's place that is also where bearerd
+// gets its tokens from: each fetch would wait for itself.
+func (c *Config) checkEndpoint() {
+	s := &c.source
+	const endpoint = "imds.endpoint"
+	asked, err := endpointAddresses(c.IMDS.Endpoint)
+	if err != nil || s.failedUnder("imds") {
+		return // the mistake is noted
+	}
+	for i, l := range c.Listen {
+		path := fmt.Sprintf("listen[%d].address", i)
+		if l.Mode != ModeIMDS || s.failedUnder(path) || !slices.ContainsFunc(asked, func(a netip.AddrPort) bool { return l.Address.collides(Address{TCP: a}) }) {
+			continue
+		}
+		if s.has(endpoint) {
+			s.fail(endpoint, "%s is bearerd's own %s, so that it would ask itself for tokens; name where the machine's IMDS is reached, or give the listener another address", c.IMDS.Endpoint, path)
+		} else {
+			s.fail(path, "%s is where bearerd gets its tokens from itself, as imds.endpoint's default; name another imds.endpoint, where the machine's IMDS is reached, or listen elsewhere", l.Address)
+		}
+	}
 }
 
 func (c *Config) checkFiles() {

@@ -1,0 +1,227 @@
+package daemon
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/bearerd/bearerd/imds/imdstest"
+)
+
+func TestReloadTakesRoutesOverAndKeepsTokens(t *testing.T) {
+	r := launch(t, imdstest.Options{}, publicCloud+anyPort+vaultRoute)
+	r.secret()
+	r.edit("gateway: vault", "methods: [PUT], gateway: vault")
+	if err := r.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	if status := r.secret(); status != http.StatusForbidden {
+		t.Errorf("a read got %d after the route was restricted to writes, want 403", status)
+	}
+	r.edit("methods: [PUT], ", "")
+	if err := r.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	if status := r.secret(); status != http.StatusOK || len(r.imds.Calls()) != 1 {
+		t.Errorf("got %d and %d tokens asked for, want 200 with the first token", status, len(r.imds.Calls()))
+	}
+}
+
+func TestBadReloadChangesNothingAndSaysSo(t *testing.T) {
+	for _, tt := range []struct{ name, old, text, want string }{
+		{"a mistake", "gateway: vault", "gatewy: vault", "bearerd.yaml:"},
+		{"a restart is needed", anyPort, "listen: [{address: \"127.0.0.1:0\"}, {address: \"127.0.0.1:0\"}]\n", "a change of listen needs a restart"},
+		{"the authority does not cover it", "payroll.vault.azure.net], ", "secrets.corp.example], audience: \"https://vault.azure.net\", ", "bearerd ca init --renew"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := launch(t, imdstest.Options{}, publicCloud+anyPort+vaultRoute)
+			r.edit(tt.old, tt.text)
+			if err := r.Reload(); err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Fatalf("got %v, want %q", err, tt.want)
+			}
+			if status := r.secret(); status != http.StatusOK {
+				t.Errorf("got %d after a bad reload, want what held before", status)
+			}
+			if s := r.shown(); !strings.Contains(s.Config.LastReloadError, tt.want) {
+				t.Errorf("/status says %q of the last reload", s.Config.LastReloadError)
+			}
+			if _, page := r.get("http://" + r.AdminAddress() + "/metrics"); !strings.Contains(page, "bearerd_config_last_reload_successful 0") {
+				t.Error("/metrics does not say that the reload failed")
+			}
+		})
+	}
+}
+
+// Requests under load see the old routes or the new ones, and never fail.
+func TestReloadDropsNoRequest(t *testing.T) {
+	r := launch(t, imdstest.Options{}, publicCloud+anyPort+vaultRoute)
+	ctx, cancel := context.WithCancel(t.Context())
+	var load sync.WaitGroup
+	for range 8 {
+		load.Go(func() {
+			for ctx.Err() == nil {
+				answer, err := r.client.Get("http://" + r.Addresses()[0] + "/vault/secrets/db?api-version=7.4")
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				io.Copy(io.Discard, answer.Body)
+				answer.Body.Close()
+				if answer.StatusCode != http.StatusOK {
+					t.Errorf("got %s during reloads", answer.Status)
+				}
+			}
+		})
+	}
+	for range 50 {
+		if err := r.Reload(); err != nil {
+			t.Error(err)
+		}
+	}
+	cancel()
+	load.Wait()
+}
+
+// What is allowed and may not be meant is said of a reload as of a start.
+func TestReloadWarns(t *testing.T) {
+	r := launch(t, imdstest.Options{}, publicCloud+anyPort+"routes: [{service: arm, methods: [GET]}]\n")
+	r.edit(", methods: [GET]", "")
+	if err := r.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(r.log.String(), "it takes every method of Azure Resource Manager") {
+		t.Errorf("the log is\n%s", r.log)
+	}
+}
+
+// A source that bearerd's environment does not have is refused, as at a start;
+// else the route would get no token, and the reload would have looked good.
+func TestReloadRefusesASourceThatIsNotThere(t *testing.T) {
+	for _, name := range []string{"IDENTITY_ENDPOINT", "IDENTITY_HEADER"} {
+		t.Setenv(name, "")
+	}
+	r := launch(t, imdstest.Options{}, publicCloud+anyPort+vaultRoute)
+	r.edit("gateway: vault", "identity: {source: appservice}, gateway: vault")
+	if err := r.Reload(); err == nil || !strings.Contains(err.Error(), "IDENTITY_ENDPOINT") {
+		t.Errorf("got %v, want what the environment lacks", err)
+	}
+	if status := r.secret(); status != http.StatusOK {
+		t.Errorf("got %d after the refusal, want what held before", status)
+	}
+	t.Setenv("IDENTITY_ENDPOINT", "http://127.0.0.1:9/token")
+	t.Setenv("IDENTITY_HEADER", "x")
+	if err := r.Reload(); err != nil {
+		t.Errorf("the source is there, and got %v", err)
+	}
+}
+
+// The default path may have no file. Where it had one at the start, its absence
+// must not open the routes that it restricted.
+func TestReloadRefusesAFileThatIsGone(t *testing.T) {
+	r := launch(t, imdstest.Options{}, publicCloud+anyPort+vaultRoute)
+	r.mu.Lock()
+	r.file = ""
+	r.mu.Unlock()
+	if err := r.Reload(); err == nil || !strings.Contains(err.Error(), "bearerd.yaml is gone; put it back") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// What upstreams are verified by is taken at the start alone, so a reload must
+// not look as if it had taken other roots.
+func TestReloadRefusesOtherRootsInTheSameFile(t *testing.T) {
+	r := launch(t, imdstest.Options{}, publicCloud+anyPort+vaultRoute)
+	if err := os.WriteFile(r.parse().Upstream.CAFile, append(r.cloud.CAPEM(), r.Root().RootPEM()...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Reload(); err == nil || !strings.Contains(err.Error(), "a change of upstream.ca_file needs a restart") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// A reload may wait for a slow disk. Probes must not, nor the order to end.
+func TestNobodyWaitsForAReload(t *testing.T) {
+	r := launch(t, imdstest.Options{}, publicCloud+anyPort+vaultRoute)
+	r.mu.Lock() // which the reload waits for
+	unlock := sync.OnceFunc(r.mu.Unlock)
+	defer unlock()
+	reloaded := make(chan error, 1)
+	go func() { reloaded <- r.Reload() }()
+	r.client.Timeout = time.Second
+	for range 20 {
+		r.shown()
+	}
+	if err := r.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+	unlock()
+	if err := <-reloaded; err == nil {
+		t.Error("a configuration was taken over by a daemon that has ended")
+	}
+}
+
+// Until IMDS names the cloud, it is the one that the routes fit; those of a
+// reload as well as those of the start.
+func TestReloadAssumesTheCloudThatItsRoutesFit(t *testing.T) {
+	r := launch(t, imdstest.Options{Environment: "AzureMoonCloud"}, anyPort+"routes: [{service: keyvault, hosts: [payroll.vault.usgovcloudapi.net]}]\n")
+	if cloud := r.shown().Cloud; cloud != "usgov" {
+		t.Fatalf("the cloud is %s", cloud)
+	}
+	r.edit("payroll.vault.usgovcloudapi.net", "payroll.vault.azure.net")
+	if err := r.Reload(); err != nil {
+		t.Error(err)
+	}
+	if cloud := r.shown().Cloud; cloud != "public" {
+		t.Errorf("the cloud is %s, want the public one", cloud)
+	}
+}
+
+// Where no route needed IMDS at the start, it is asked for the cloud once one does.
+func TestCloudIsAskedForOnceARouteNeedsIMDS(t *testing.T) {
+	t.Setenv("IDENTITY_ENDPOINT", "http://127.0.0.1:9/token")
+	t.Setenv("IDENTITY_HEADER", "x")
+	r := launch(t, imdstest.Options{Environment: "AzureUSGovernmentCloud"}, anyPort+"identity: {source: appservice}\n")
+	if cloud := r.shown().Cloud; cloud != "public" {
+		t.Fatalf("the cloud is %s, though nobody was to be asked", cloud)
+	}
+	r.edit("source: appservice", "")
+	if err := r.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the cloud is known", func() bool { return r.shown().Cloud == "usgov" })
+}
+
+// A listener in IMDS's mode knows the names of ours, and those of a reload.
+func TestIMDSsModeTakesNames(t *testing.T) {
+	r := launch(t, imdstest.Options{}, publicCloud+"names: [first.example]\nlisten: [{address: \"127.0.0.1:0\", mode: imds}]\n"+vaultRoute)
+	ask := func(host string) int {
+		t.Helper()
+		call, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+r.Addresses()[0]+"/metadata/identity/oauth2/token?api-version=2018-02-01&resource=https://vault.azure.net", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		call.Host = host
+		call.Header.Set("Metadata", "true")
+		answer, err := r.client.Do(call)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer.Body.Close()
+		return answer.StatusCode
+	}
+	if first, second := ask("first.example"), ask("second.example"); first != http.StatusOK || second != http.StatusMisdirectedRequest {
+		t.Errorf("got %d by its name and %d by another, want 200 and 421", first, second)
+	}
+	r.edit("first.example", "second.example")
+	if err := r.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	if first, second := ask("first.example"), ask("second.example"); first != http.StatusMisdirectedRequest || second != http.StatusOK {
+		t.Errorf("got %d by the former name and %d by the present one, want 421 and 200", first, second)
+	}
+}

@@ -1,0 +1,73 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// Shutdown ends the daemon in order: it goes on accepting for drain.min, lets
+// the calls under way end, closes the tunnels, and stops the rest. drain.max
+// from now, or when ctx ends, what is left is broken off. The error is that of
+// a listener that failed.
+func (d *Daemon) Shutdown(ctx context.Context) error {
+	d.draining.Store(true)
+	d.finish(nil)
+	drain := d.state.Load().config.Drain
+	d.log.Info("bearerd is ending", zap.Duration("drain", drain.Max))
+	ctx, cancel := context.WithTimeout(ctx, drain.Max)
+	defer cancel()
+	if drain.Min > 0 {
+		timer := time.NewTimer(drain.Min)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+		}
+	}
+	var metadata error
+	var draining sync.WaitGroup
+	draining.Go(func() { metadata = d.metadata.Shutdown(ctx) })
+	err := d.proxy.Shutdown(ctx)
+	draining.Wait()
+	if err = errors.Join(err, metadata); err != nil {
+		d.log.Warn("calls were still under way and have been broken off", zap.Error(err))
+	}
+	d.release()
+	d.log.Info("bearerd has ended")
+	return d.failure
+}
+
+// release ends what there is, in the opposite order of build.
+func (d *Daemon) release() {
+	if d.cancel != nil {
+		d.cancel()
+	}
+	if d.proxy != nil {
+		d.proxy.Close()
+	}
+	if d.metadata != nil {
+		d.metadata.Close()
+	}
+	if d.admin != nil {
+		d.admin.Close()
+	}
+	for _, l := range d.openDoors() {
+		l.Close()
+	}
+	d.background.Wait()
+	if d.cache != nil {
+		d.cache.Close()
+	}
+	if d.authority != nil {
+		d.authority.Close()
+	}
+	if d.imds != nil {
+		d.imds.Close()
+	}
+	// Standard error cannot always be synchronised, and need not be.
+	_ = d.log.Sync()
+}

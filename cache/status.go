@@ -47,10 +47,13 @@ func (c *Cache) Status() []Status {
 	for _, e := range *c.entries.Load() {
 		all = append(all, e.status(now, c.gate.opens(e.urgency())))
 	}
-	slices.SortFunc(all, func(a, b Status) int {
-		return cmp.Or(cmp.Compare(a.Key.Audience, b.Key.Audience), cmp.Compare(a.Key.Identity.String(), b.Key.Identity.String()))
-	})
+	slices.SortFunc(all, Status.Compare)
 	return all
+}
+
+// Compare orders by audience and identity.
+func (s Status) Compare(other Status) int {
+	return cmp.Or(cmp.Compare(s.Key.Audience, other.Key.Audience), cmp.Compare(s.Key.Identity.String(), other.Key.Identity.String()))
 }
 
 func (e *entry) status(now, opens instant) Status {

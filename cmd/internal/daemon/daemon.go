@@ -52,7 +52,7 @@ type Daemon struct {
 	metrics *metrics.Metrics
 
 	imds      *imds.Client
-	cache     *cache.Cache
+	tokens    *tokens
 	authority *authority.Authority
 	proxy     *proxy.Server
 	admin     *http.Server
@@ -111,7 +111,7 @@ func (d *Daemon) build(ctx context.Context, c *Config) (err error) {
 	if err := d.openSources(table); err != nil {
 		return err
 	}
-	d.cache = d.newCache(c)
+	d.tokens = d.newTokens(c)
 	d.state.Store(&state{config: c, cloud: cloud, routes: table, loadedAt: time.Now()})
 	d.metrics.SetRoutes(routeNames(table)...)
 	if err := d.open(ctx, c); err != nil {
@@ -126,7 +126,7 @@ func (d *Daemon) build(ctx context.Context, c *Config) (err error) {
 	}
 	settings := proxySettings(c, table)
 	d.proxy, err = proxy.New(proxy.Options{
-		Settings: settings, Tokens: d.cache, Dialer: dialer, Authority: d.authority, RootCAs: c.Upstream.RootCAs,
+		Settings: settings, Tokens: d.tokens, Dialer: dialer, Authority: d.authority, RootCAs: c.Upstream.RootCAs,
 		Limits: c.Limits.Limits, Metrics: d.metrics, Logger: d.log,
 	})
 	if err != nil {
@@ -155,17 +155,20 @@ func (d *Daemon) sourceOptions() identitysource.Options {
 	return identitysource.Options{Observe: d.metrics.IMDSRequest}
 }
 
-func (d *Daemon) newCache(c *Config) *cache.Cache {
+func (d *Daemon) newTokens(c *Config) *tokens {
 	d.metrics.CollectTokens(d.tokenSamples)
-	d.metrics.CollectThrottle(func() (time.Time, float64) { return d.cache.Throttle() })
-	return cache.New(cache.Options{
-		Source: identitysource.NewMux(d.imds, d.sourceOptions()), Rate: c.IMDS.Rate, Burst: c.IMDS.Burst, Concurrency: c.IMDS.Concurrency, TokenWait: c.IMDS.TokenWait,
-		Logger: d.log,
-		Hooks: cache.Hooks{
-			Served:  func(o cache.Outcome) { d.metrics.TokenRequest(o.String()) },
-			Fetched: func(_ cache.Key, result string) { d.metrics.TokenRefresh(result) },
-			Paused:  d.metrics.Throttled,
-		},
+	d.metrics.CollectThrottle(func() (time.Time, float64) { return d.tokens.Throttle() })
+	source := identitysource.NewMux(d.imds, d.sourceOptions())
+	return newTokens(func() *cache.Cache {
+		return cache.New(cache.Options{
+			Source: source, Rate: c.IMDS.Rate, Burst: c.IMDS.Burst, Concurrency: c.IMDS.Concurrency, TokenWait: c.IMDS.TokenWait,
+			Logger: d.log,
+			Hooks: cache.Hooks{
+				Served:  func(o cache.Outcome) { d.metrics.TokenRequest(o.String()) },
+				Fetched: func(_ cache.Key, result string) { d.metrics.TokenRefresh(result) },
+				Paused:  d.metrics.Throttled,
+			},
+		})
 	})
 }
 
@@ -264,7 +267,7 @@ func (d *Daemon) openDoors() []*door {
 // serve has every listener answered and the background work done.
 func (d *Daemon) serve(c *Config) {
 	d.metrics.ConfigLoaded(d.state.Load().loadedAt)
-	if err := d.cache.Keep(Keys(d.state.Load().routes, true)); err != nil {
+	if err := d.tokens.Keep(Keys(d.state.Load().routes, true)); err != nil {
 		d.log.Error("the required tokens cannot all be kept", zap.Error(err))
 	}
 	ctx, cancel := context.WithCancel(context.Background())

@@ -88,7 +88,7 @@ func (d *Daemon) takeLocked(next state) (err error) {
 	if err := d.authority.Covers(slices.Concat(suffixes, hosts, c.Authority.Permit)...); err != nil {
 		return err
 	}
-	if err := d.cache.Keep(Keys(next.routes, true)); err != nil {
+	if err := d.tokens.Keep(Keys(next.routes, true)); err != nil {
 		return err
 	}
 	// Before the proxy has the routes, for then it asks for their hosts' leaves.

@@ -59,8 +59,8 @@ func (d *Daemon) release() {
 		l.Close()
 	}
 	d.background.Wait()
-	if d.cache != nil {
-		d.cache.Close()
+	if d.tokens != nil {
+		d.tokens.Close()
 	}
 	if d.authority != nil {
 		d.authority.Close()

@@ -31,7 +31,7 @@ func (d *Daemon) newAdmin(c *Config) (*http.Server, error) {
 func (d *Daemon) newMetadata(c *Config) *http.Server {
 	return &http.Server{
 		Handler: metadata.New(metadata.Options{
-			Tokens:  d.cache,
+			Tokens:  d.tokens,
 			Allowed: func() []cache.Key { return Keys(d.state.Load().routes, false) },
 			Names:   func() []string { return d.state.Load().config.Names },
 			Served:  d.metrics.MetadataRequest,
@@ -57,7 +57,7 @@ func (d *Daemon) status() admin.Status {
 			Identity: r.Identity.String(), Audience: r.Audience, Required: r.Required,
 		})
 	}
-	s.IMDS.PausedUntil, s.IMDS.Rate = d.cache.Throttle()
+	s.IMDS.PausedUntil, s.IMDS.Rate = d.tokens.Throttle()
 	s.Authority = &admin.Authority{Fingerprint: d.authority.Fingerprint(), Expires: d.authority.Expires(), Permitted: d.authority.Permitted()}
 	s.Cloud, s.IMDS.Endpoint = now.cloud.Name, now.config.IMDS.Endpoint
 	s.Config = admin.Config{Path: now.config.Path(), LoadedAt: now.loadedAt}
@@ -68,7 +68,7 @@ func (d *Daemon) status() admin.Status {
 }
 
 func (d *Daemon) tokenStatus() (all []admin.Token) {
-	for _, t := range d.cache.Status() {
+	for _, t := range d.tokens.Status() {
 		shown := admin.Token{
 			Identity: t.Key.Identity.String(), Audience: t.Key.Audience, State: t.State.String(), Usable: t.State.Usable(),
 			Obtained: t.Obtained, Expires: t.Expires, NextAttempt: t.NextAttempt, Failures: t.Failures,
@@ -86,7 +86,7 @@ func (d *Daemon) tokenStatus() (all []admin.Token) {
 
 // tokenSamples are the same for the metrics.
 func (d *Daemon) tokenSamples() (all []metrics.TokenSample) {
-	for _, t := range d.cache.Status() {
+	for _, t := range d.tokens.Status() {
 		all = append(all, metrics.TokenSample{Audience: t.Key.Audience, Identity: t.Key.Identity.String(), Obtained: t.Obtained, Expires: t.Expires})
 	}
 	return all

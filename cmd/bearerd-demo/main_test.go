@@ -87,6 +87,69 @@ func TestServedWorldAnswers(t *testing.T) {
 	}
 }
 
+// What goes wrong is ordered over HTTP, and bearerd gets over it.
+func TestWorldTakesOrders(t *testing.T) {
+	w, err := start(t.Context(), settings{listen: "127.0.0.1:0", level: "error", access: "none", log: io.Discard})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.close()
+	client := &http.Client{Transport: &http.Transport{}}
+	defer client.CloseIdleConnections()
+	order := func(method, text string) (int, string) {
+		r, err := http.NewRequest(method, w.cloud.IMDSEndpoint()+controlPath+text, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, err := client.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer answer.Body.Close()
+		body, _ := io.ReadAll(answer.Body)
+		return answer.StatusCode, string(body)
+	}
+	for kind := range faults() {
+		if status, body := order(http.MethodPost, "fault?kind="+kind+"&by=1ms&times=2&retry_after=1"); status != http.StatusOK {
+			t.Errorf("%s: %d %s", kind, status, body)
+		}
+	}
+	for text, want := range map[string]string{
+		"fault?kind=?":                   "not-assigned",
+		"fault?kind=slow":                "like 5s",
+		"fault?kind=429&times=0":         "from 1 on",
+		"fault?kind=429&for=soon":        "like 30s",
+		"fault?kind=429&times=1&for=30s": "exclude",
+		"nothing":                        "{clear,fault,forget,revoke}",
+	} {
+		if status, body := order(http.MethodPost, text); status != http.StatusBadRequest || !strings.Contains(body, want) {
+			t.Errorf("%s: %d %s, want 400 with %q", text, status, body, want)
+		}
+	}
+	if status, _ := order(http.MethodGet, "clear"); status != http.StatusBadRequest {
+		t.Errorf("a GET gave an order: %d", status)
+	}
+	order(http.MethodPost, "clear")
+	order(http.MethodPost, "fault?kind=503&resource=api://contoso&times=1")
+	if answer, err := client.Get(w.url + "/contoso/hello"); err != nil || answer.StatusCode != http.StatusOK {
+		t.Errorf("got %v %v, want 200 at the second attempt", answer, err)
+	} else {
+		answer.Body.Close()
+	}
+	order(http.MethodPost, "forget")
+	if status, body := order(http.MethodPost, "revoke"); status != http.StatusOK || !strings.Contains(body, "refuse the") {
+		t.Errorf("revoke: %d %s", status, body)
+	}
+	if answer, err := client.Get(w.url + "/contoso/hello"); err != nil || answer.StatusCode != http.StatusOK {
+		t.Errorf("got %v %v, want 200 with another token", answer, err)
+	} else {
+		answer.Body.Close()
+	}
+	if refused := len(w.imds.Calls()); refused < 3 {
+		t.Errorf("IMDS was asked %d times, want a failure and another token among them", refused)
+	}
+}
+
 // lines collects output and lets a test wait for a part of it.
 type lines struct {
 	mu      sync.Mutex // guards what follows

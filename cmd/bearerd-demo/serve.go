@@ -33,6 +33,14 @@ For an SDK that asks IMDS by itself, bearerd in IMDS's place:
 
   export AZURE_POD_IDENTITY_AUTHORITY_HOST={{.InIMDSsPlace}}
 
+To see what goes wrong on real machines (kind=? lists all; times=N or for=30s; resource=AUDIENCE):
+
+  curl -X POST '{{.IMDS}}/emulator/fault?kind=429&retry_after=5&times=3'
+  curl -X POST '{{.IMDS}}/emulator/fault?kind=410&for=70s'
+  curl -X POST '{{.IMDS}}/emulator/clear'
+  curl -X POST '{{.IMDS}}/emulator/forget'      # the next tokens are others
+  curl -X POST '{{.IMDS}}/emulator/revoke'      # the services refuse the tokens that they have seen
+
 `
 
 func serveWorld(ctx context.Context, listen string, out, log io.Writer) (err error) {

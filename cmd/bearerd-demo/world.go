@@ -74,7 +74,7 @@ func start(ctx context.Context, s settings) (w *world, err error) {
 		return w, err
 	}
 	w.cloud, err = azuretest.Start(azuretest.Options{
-		Tenant: w.imds.Tenant(), Key: w.imds.PublicKey(), IMDS: w.imds,
+		Tenant: w.imds.Tenant(), Key: w.imds.PublicKey(), IMDS: w.control(),
 		Others: map[string]http.Handler{
 			apiHost: http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 				azuretest.Protect(w.cloud.Tokens, apiAudience, azuretest.Echo{}).ServeHTTP(rw, r)

@@ -24,6 +24,7 @@ type Settings struct {
 	CA       []byte            // PEM that bearerd trusts upstream besides the rig's own authority
 	Routes   string            // the YAML under routes; empty: bearerd's default ones
 	More     string            // further top-level YAML
+	Listen   string            // further YAML under listen: "  - {address: ..., mode: imds}\n"
 	IMDSMore string            // further YAML under imds: ", token_wait: 1s"
 }
 
@@ -65,7 +66,7 @@ func (r *Rig) Start(t *testing.T, s Settings) *Daemon {
 func (r *Rig) Prepare(t *testing.T, s Settings) *Daemon {
 	t.Helper()
 	dir := t.TempDir()
-	proxy, admin := FreeAddress(t), FreeAddress(t)
+	proxy, admin := r.unusedAddress(t), r.unusedAddress(t)
 	d := &Daemon{
 		URL: "http://" + proxy, Admin: "http://" + admin,
 		Config: filepath.Join(dir, "bearerd.yaml"), State: filepath.Join(dir, "state"),
@@ -77,7 +78,7 @@ func (r *Rig) Prepare(t *testing.T, s Settings) *Daemon {
 		endpoint = s.IMDS.URL
 	}
 	var text strings.Builder
-	fmt.Fprintf(&text, "cloud: public\nlisten:\n  - address: %s\nadmin: {address: %s}\nstate_dir: %s\n", proxy, admin, d.State)
+	fmt.Fprintf(&text, "cloud: public\nlisten:\n  - address: %s\n%sadmin: {address: %s}\nstate_dir: %s\n", proxy, s.Listen, admin, d.State)
 	fmt.Fprintf(&text, "log: {level: debug, format: json, access: all}\nimds: {endpoint: %s%s}\n", endpoint, s.IMDSMore)
 	caFile := r.CAFile
 	if s.CA != nil {
@@ -106,6 +107,16 @@ func (r *Rig) Prepare(t *testing.T, s Settings) *Daemon {
 // Start starts bearerd and waits until it says that it is started.
 func (d *Daemon) Start(t *testing.T) {
 	t.Helper()
+	d.Begin(t)
+	Eventually(t, "bearerd has started", func() error {
+		d.Alive(t)
+		return Answers(d.Admin+"/startupz", http.StatusOK)
+	})
+}
+
+// Begin starts bearerd and does not wait for it.
+func (d *Daemon) Begin(t *testing.T) {
+	t.Helper()
 	var err error
 	if d.Process, err = Launch(d.rig.BaseEnv(), filepath.Dir(d.Config), d.rig.Bin, "run", "--config", d.Config); err != nil {
 		t.Fatal(err)
@@ -120,14 +131,16 @@ func (d *Daemon) Start(t *testing.T) {
 		}
 		d.searchForSecrets(t)
 	})
-	Eventually(t, "bearerd has started", func() error {
-		select {
-		case <-d.Done:
-			t.Fatalf("bearerd ended at once (%v) and said:\n%s", d.Err, d.Out)
-		default:
-		}
-		return Answers(d.Admin+"/startupz", http.StatusOK)
-	})
+}
+
+// Alive fails the test at once if bearerd has ended.
+func (d *Daemon) Alive(t *testing.T) {
+	t.Helper()
+	select {
+	case <-d.Done:
+		t.Fatalf("bearerd ended at once (%v) and said:\n%s", d.Err, d.Out)
+	default:
+	}
 }
 
 // ExportRoot gives clients what they need to trust, with the commands that a

@@ -6,6 +6,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
+	"testing"
 )
 
 // Python is Debian's interpreter, which knows Debian's python3-requests; a
@@ -20,6 +22,9 @@ type Rig struct {
 	Bin    string // the bearerd under test, built as it is released
 	CA     *Authority
 	CAFile string
+
+	mu    sync.Mutex // guards given
+	given map[string]bool
 }
 
 // New finds every program that the tests run, before any test runs, and builds
@@ -29,7 +34,7 @@ func New(source string) (*Rig, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Rig{Source: source, NPM: filepath.Join(source, "npm")}
+	r := &Rig{Source: source, NPM: filepath.Join(source, "npm"), given: make(map[string]bool)}
 	if err := r.checkPeers(); err != nil {
 		return nil, err
 	}
@@ -52,6 +57,20 @@ func New(source string) (*Rig, error) {
 // Close removes what the tests have left.
 func (r *Rig) Close() error { return os.RemoveAll(r.Dir) }
 
+// unusedAddress is a FreeAddress that it has not given before: of many at once,
+// the kernel gives one twice now and then.
+func (r *Rig) unusedAddress(t *testing.T) string {
+	t.Helper()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for {
+		if address := FreeAddress(t); !r.given[address] {
+			r.given[address] = true
+			return address
+		}
+	}
+}
+
 func (r *Rig) build() error {
 	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", r.Bin, "./cmd/bearerd")
 	build.Dir = filepath.Join(r.Source, "..", "..")
@@ -72,7 +91,7 @@ func (r *Rig) checkPeers() error {
 	if text, err := exec.Command(Python, "-c", "import requests").CombinedOutput(); err != nil {
 		missing = append(missing, fmt.Errorf("python3-requests: %w: %s", err, text))
 	}
-	for _, module := range []string{"azurite", "@azure/storage-blob", "@azure/keyvault-secrets"} {
+	for _, module := range []string{"azurite", "@azure/storage-blob", "@azure/keyvault-secrets", "@azure/identity"} {
 		if _, err := os.Stat(filepath.Join(r.NPM, "node_modules", module)); err != nil {
 			missing = append(missing, err)
 		}

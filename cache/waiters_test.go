@@ -143,7 +143,9 @@ func TestTenThousandWaitersOnOneColdKey(t *testing.T) {
 	const waiters = 10_000
 	heap := func() uint64 {
 		var m runtime.MemStats
-		runtime.GC()
+		for range 3 { // pools give up what they hold at the second
+			runtime.GC()
+		}
 		runtime.ReadMemStats(&m)
 		return m.HeapAlloc
 	}
@@ -183,7 +185,9 @@ func TestTenThousandWaitersOnOneColdKey(t *testing.T) {
 	if took > raceFactor*50*time.Millisecond {
 		t.Errorf("the last was served %v after the answer, want 50 ms at most", took)
 	}
-	if after := heap(); after > before+256<<10 {
+	// The runtime itself keeps some of what so many goroutines needed; a waiter
+	// that was kept would be 200 bytes at the least, for its timer alone.
+	if after := heap(); after > before+rounds*waiters*32 {
 		t.Errorf("%d KiB are held afterwards, want next to nothing", (after-before)>>10)
 	}
 }

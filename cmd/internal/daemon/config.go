@@ -79,6 +79,7 @@ type IMDS struct {
 	Burst       int           // requests at once after a pause, 1 to 20; default 5
 	Concurrency int           // requests in flight, 1 to 5; default 2
 	TokenWait   time.Duration // of a call without a token, 0 to 5 m; default 10 s
+	IdleAfter   time.Duration // without a use, after which a token is no longer refreshed, 1 m to 30 d; default 24 h
 }
 
 // Upstream is the way out.
@@ -157,7 +158,7 @@ type routeSetting struct {
 func Default() *Config {
 	return &Config{
 		Listen: []Listener{{Address: loopback(8180)}},
-		IMDS:   IMDS{Endpoint: imds.DefaultEndpoint, Rate: 5, Burst: 5, Concurrency: 2, TokenWait: 10 * time.Second},
+		IMDS:   IMDS{Endpoint: imds.DefaultEndpoint, Rate: 5, Burst: 5, Concurrency: 2, TokenWait: 10 * time.Second, IdleAfter: 24 * time.Hour},
 		Limits: Limits{
 			Limits: proxy.Limits{
 				HeaderBytes:   64 << 10,

@@ -128,6 +128,7 @@ func (i *IMDS) keys() object {
 		{"burst", number(&i.Burst, 1, 20, why), "Requests that may follow each other at once after a pause."},
 		{"concurrency", number(&i.Concurrency, 1, 5, why), "Requests in flight."},
 		{"token_wait", duration(&i.TokenWait, 0, 5*time.Minute), "How long a call waits for a token before it is answered 503."},
+		{"idle_after", duration(&i.IdleAfter, time.Minute, 30*24*time.Hour), "How long nobody may have used a token before it is no longer refreshed. Those of required routes always are."},
 	}
 }
 

@@ -161,7 +161,9 @@ func (d *Daemon) newTokens(c *Config) *tokens {
 	source := identitysource.NewMux(d.imds, d.sourceOptions())
 	return newTokens(func() *cache.Cache {
 		return cache.New(cache.Options{
-			Source: source, Rate: c.IMDS.Rate, Burst: c.IMDS.Burst, Concurrency: c.IMDS.Concurrency, TokenWait: c.IMDS.TokenWait,
+			Source: source, Rate: c.IMDS.Rate, Burst: c.IMDS.Burst, Concurrency: c.IMDS.Concurrency,
+			TokenWait: max(c.IMDS.TokenWait, 1), // 0 would be the cache's own default
+			IdleAfter: c.IMDS.IdleAfter,
 			Logger: d.log,
 			Hooks: cache.Hooks{
 				Served:  func(o cache.Outcome) { d.metrics.TokenRequest(o.String()) },

@@ -210,6 +210,27 @@ func TestStartServesAndShutdownEnds(t *testing.T) {
 	}
 }
 
+// token_wait: 0s means not at all, and no default.
+func TestNobodyWaitsWhereTokenWaitIsZero(t *testing.T) {
+	r := launch(t, imdstest.Options{}, publicCloud+anyPort+strings.Replace(vaultRoute, ", required: true", "", 1))
+	r.edit("imds: {", "imds: {token_wait: 0s, ")
+	c, err := Parse("bearerd.yaml", []byte(r.text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if r.Daemon, err = Start(t.Context(), Options{Config: c, Log: io.Discard}); err != nil {
+		t.Fatal(err)
+	}
+	r.imds.Script(imdstest.Slow(3 * time.Second))
+	began := time.Now()
+	if status := r.secret(); status != http.StatusServiceUnavailable || time.Since(began) > 2*time.Second {
+		t.Errorf("got %d after %v, want 503 at once", status, time.Since(began))
+	}
+}
+
 // A required token that is not there keeps readiness back, and nothing else.
 func TestReadinessNamesTheMissingToken(t *testing.T) {
 	r := launch(t, imdstest.Options{NoSystem: true}, publicCloud+anyPort+vaultRoute)

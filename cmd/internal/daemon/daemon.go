@@ -164,7 +164,7 @@ func (d *Daemon) newTokens(c *Config) *tokens {
 			Source: source, Rate: c.IMDS.Rate, Burst: c.IMDS.Burst, Concurrency: c.IMDS.Concurrency,
 			TokenWait: max(c.IMDS.TokenWait, 1), // 0 would be the cache's own default
 			IdleAfter: c.IMDS.IdleAfter,
-			Logger: d.log,
+			Logger:    d.log,
 			Hooks: cache.Hooks{
 				Served:  func(o cache.Outcome) { d.metrics.TokenRequest(o.String()) },
 				Fetched: func(_ cache.Key, result string) { d.metrics.TokenRefresh(result) },

@@ -3,8 +3,6 @@
 package e2e
 
 import (
-	"errors"
-	"fmt"
 	"os"
 	"testing"
 
@@ -21,26 +19,7 @@ type environment struct {
 	store *rig.Azurite
 }
 
-func TestMain(m *testing.M) {
-	code, err := runTests(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "e2e:", err)
-		code = 1
-	}
-	os.Exit(code)
-}
-
-func runTests(m *testing.M) (code int, err error) {
-	if env.Rig, err = rig.New("."); err != nil {
-		return 1, err
-	}
-	defer func() { err = errors.Join(err, env.Close()) }()
-	if env.store, err = env.StartAzurite(); err != nil {
-		return 1, fmt.Errorf("start Azurite: %w", err)
-	}
-	defer env.store.Stop()
-	return m.Run(), nil
-}
+func TestMain(m *testing.M) { os.Exit(rig.Main(m, ".", &env.Rig, &env.store)) }
 
 // startForCloud starts bearerd in front of the fake services, which judge every
 // token by its signature.

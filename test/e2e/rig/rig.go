@@ -54,6 +54,29 @@ func New(source string) (*Rig, error) {
 	return r, nil
 }
 
+// Main runs a package's tests with a Rig and Azurite, which stand in *r and *a
+// before the first one, and gives the exit code. dir leads to test/e2e.
+func Main(m *testing.M, dir string, r **Rig, a **Azurite) int {
+	code, err := runTests(m, dir, r, a)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "e2e:", err)
+		return 1
+	}
+	return code
+}
+
+func runTests(m *testing.M, dir string, r **Rig, a **Azurite) (code int, err error) {
+	if *r, err = New(dir); err != nil {
+		return 1, err
+	}
+	defer func() { err = errors.Join(err, (*r).Close()) }()
+	if *a, err = (*r).StartAzurite(); err != nil {
+		return 1, fmt.Errorf("start Azurite: %w", err)
+	}
+	defer (*a).Stop()
+	return m.Run(), nil
+}
+
 // Close removes what the tests have left.
 func (r *Rig) Close() error { return os.RemoveAll(r.Dir) }
 

@@ -2,8 +2,6 @@ package sdk
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"net/http"
 	"os"
 	"testing"
@@ -25,26 +23,7 @@ type environment struct {
 	store *rig.Azurite
 }
 
-func TestMain(m *testing.M) {
-	code, err := runTests(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "sdk:", err)
-		code = 1
-	}
-	os.Exit(code)
-}
-
-func runTests(m *testing.M) (code int, err error) {
-	if env.Rig, err = rig.New(".."); err != nil {
-		return 1, err
-	}
-	defer func() { err = errors.Join(err, env.Close()) }()
-	if env.store, err = env.StartAzurite(); err != nil {
-		return 1, fmt.Errorf("start Azurite: %w", err)
-	}
-	defer env.store.Stop()
-	return m.Run(), nil
-}
+func TestMain(m *testing.M) { os.Exit(rig.Main(m, "..", &env.Rig, &env.store)) }
 
 const routes = `
   - {service: keyvault, gateway: vault, hosts: [payroll.vault.azure.net]}

@@ -42,7 +42,7 @@ func catalogue() []cloudRow {
 					suffixes: []string{"vault.azure.net", "vaultcore.azure.net", "privatelink.vaultcore.azure.net"},
 				},
 				{
-					name: "managedhsm", audience: "https://managedhsm.azure.net", kind: vaultKind,
+					name: "managedhsm", audience: "https://managedhsm.azure.net", kind: hsmKind,
 					suffixes: []string{"managedhsm.azure.net", "privatelink.managedhsm.azure.net"},
 				},
 				{
@@ -67,7 +67,7 @@ func catalogue() []cloudRow {
 					suffixes: []string{"vault.usgovcloudapi.net", "vaultcore.usgovcloudapi.net", "privatelink.vaultcore.usgovcloudapi.net"},
 				},
 				{
-					name: "managedhsm", audience: "https://managedhsm.usgovcloudapi.net", kind: vaultKind,
+					name: "managedhsm", audience: "https://managedhsm.usgovcloudapi.net", kind: hsmKind,
 					likely: []string{"managedhsm.usgovcloudapi.net", "privatelink.managedhsm.usgovcloudapi.net"},
 				},
 				{
@@ -91,7 +91,7 @@ func catalogue() []cloudRow {
 					suffixes: []string{"vault.azure.cn", "vaultcore.azure.cn", "privatelink.vaultcore.azure.cn"},
 				},
 				{
-					name: "managedhsm", audience: "https://managedhsm.azure.cn", kind: vaultKind,
+					name: "managedhsm", audience: "https://managedhsm.azure.cn", kind: hsmKind,
 					likely: []string{"managedhsm.azure.cn", "privatelink.managedhsm.azure.cn"},
 				},
 				{

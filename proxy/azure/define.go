@@ -248,8 +248,10 @@ func isServiceName(name string) bool {
 
 func kindLike(service string) (kind, bool) {
 	switch service {
-	case "keyvault", "managedhsm":
+	case "keyvault":
 		return vaultKind, true
+	case "managedhsm":
+		return hsmKind, true
 	case "storage":
 		return storageKind, true
 	case "arm":

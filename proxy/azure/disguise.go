@@ -14,44 +14,39 @@ type Disguise struct {
 	Literal string
 }
 
-// DisguiseOf looks for another operation, or another resource, behind a
-// call's method and path. A restricted route takes no such call, since what
-// it says of methods and paths would not be what the service does. Where the
-// route says nothing of paths (byPath false), reaching another path than the
-// call's is no disguise.
+// DisguiseOf looks for other calls, or another resource, behind a call whose
+// operation is understood to be op. A restricted route takes no such call,
+// since what it says would not be what the service does. Where the route says
+// nothing of paths (byPath false), reaching another path than the call's is no
+// disguise. Where it names the operation (named), the operation may reach what
+// belongs to it.
 //
 // What is listed here is what a service's protocol is known to allow. It does
 // not allocate.
-func (s *Service) DisguiseOf(c *Call, byPath bool) Disguise {
+func (s *Service) DisguiseOf(c *Call, op Operation, byPath, named bool) Disguise {
+	if op.batch {
+		return Disguise{Reason: "a batch holds other calls"}
+	}
 	if d := genericDisguise(c, byPath); d.Reason != "" {
 		return d
 	}
 	switch s.kind {
 	case storageKind:
-		return storageDisguise(c, byPath)
+		return storageDisguise(c, byPath, named)
 	case armKind:
-		return armDisguise(c)
+		if named && op.template {
+			return Disguise{}
+		}
+		return armDisguise(c, op)
 	}
 	return Disguise{}
 }
 
 // genericDisguise knows what frameworks of any service may honour.
 func genericDisguise(c *Call, byPath bool) Disguise {
-	for _, name := range [...]string{"X-Http-Method-Override", "X-Http-Method", "X-Method-Override"} {
-		if _, count := c.first(name); count > 0 {
-			return Disguise{Reason: "a header field overrides its method"}
-		}
-	}
-	for name := range params(c.Query) {
-		if readsAs(name, "_method") || readsAs(name, "x-http-method-override") || readsAs(name, "x-http-method") {
-			return Disguise{Reason: "a query parameter overrides its method"}
-		}
-	}
 	if byPath {
-		for _, name := range [...]string{"X-Original-Url", "X-Rewrite-Url"} {
-			if _, count := c.first(name); count > 0 {
-				return Disguise{Reason: "a header field overrides its path"}
-			}
+		if reason := overridesPath(c); reason != "" {
+			return Disguise{Reason: reason}
 		}
 	}
 	for segment := range strings.SplitSeq(c.Path, "/") {
@@ -64,22 +59,9 @@ func genericDisguise(c *Call, byPath bool) Disguise {
 
 // storageDisguise knows
 // https://learn.microsoft.com/rest/api/storageservices/.
-func storageDisguise(c *Call, byPath bool) Disguise {
-	q := queryView(c.Query)
-	for _, name := range [...]string{"comp", "restype", "resource", "action"} {
-		if _, count := q.value(name); count > 1 {
-			return Disguise{Reason: "it names its operation twice"}
-		}
-	}
-	switch comp, _ := q.value("comp"); {
-	case readsAs(comp, "batch"):
-		return Disguise{Reason: "a batch holds other calls"}
-	case readsAs(comp, "userdelegationkey"):
-		// With that key anybody signs himself access to the whole account.
-		return Disguise{Reason: "a user delegation key gives access to the whole account"}
-	}
+func storageDisguise(c *Call, byPath, named bool) Disguise {
 	for _, name := range [...]string{"X-Ms-Rename-Source", "X-Ms-File-Rename-Source"} {
-		if _, count := c.first(name); count > 0 {
+		if _, count := c.first(name); count > 0 && (byPath || !named) {
 			return Disguise{Reason: "a rename removes another path"}
 		}
 	}
@@ -91,10 +73,6 @@ func storageDisguise(c *Call, byPath bool) Disguise {
 			return Disguise{Reason: "a copy or link reads another path"}
 		}
 	}
-	if depth := depthOf(c.Path); depth > 0 && (q.is("restype", "service") || q.is("resource", "account")) ||
-		depth > 1 && (q.is("restype", "container") || q.is("restype", "share") || q.is("resource", "filesystem")) {
-		return Disguise{Reason: "its restype or resource is not what its path names"}
-	}
 	return Disguise{}
 }
 
@@ -102,33 +80,23 @@ func storageDisguise(c *Call, byPath bool) Disguise {
 // templates, whose body names what is created, changed or deleted, in other
 // scopes too
 // (https://learn.microsoft.com/azure/azure-resource-manager/templates/deploy-to-subscription).
-func armDisguise(c *Call) Disguise {
-	if depthOf(c.Path) == 1 && readsAs(strings.Trim(c.Path, "/"), "batch") {
-		return Disguise{Reason: "a batch holds other calls"}
-	}
+func armDisguise(c *Call, op Operation) Disguise {
 	if c.Method == http.MethodGet || c.Method == http.MethodHead {
 		return Disguise{}
 	}
+	const reason = "a template names other resources than its path"
 	provider := false
 	for segment := range strings.SplitSeq(c.Path, "/") {
 		for _, literal := range [...]string{"deployments", "deploymentstacks"} {
 			// Other providers call other things deployments.
 			if provider && readsAs(segment, literal) {
-				return Disguise{Reason: "a template names other resources than its path", Literal: literal}
+				return Disguise{Reason: reason, Literal: literal}
 			}
 		}
 		provider = readsAs(segment, "microsoft.resources")
 	}
-	return Disguise{}
-}
-
-// depthOf counts the segments of a path that are not empty.
-func depthOf(path string) int {
-	depth := 0
-	for segment := range strings.SplitSeq(path, "/") {
-		if segment != "" {
-			depth++
-		}
+	if op.template {
+		return Disguise{Reason: reason}
 	}
-	return depth
+	return Disguise{}
 }

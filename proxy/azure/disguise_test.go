@@ -1,6 +1,9 @@
 package azure
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 func TestDisguiseOf(t *testing.T) {
 	cloud := mustCloud(t, "public")
@@ -10,12 +13,6 @@ func TestDisguiseOf(t *testing.T) {
 		want                            int
 	}{
 		{"keyvault", "GET", "/secrets/a?api-version=7.4", "", never},
-		{"keyvault", "GET", "/secrets/a", "X-Http-Method-Override", always},
-		{"keyvault", "GET", "/secrets/a", "X-Http-Method", always},
-		{"keyvault", "GET", "/secrets/a", "X-Method-Override", always},
-		{"keyvault", "GET", "/secrets/a?_method=DELETE", "", always},
-		{"keyvault", "GET", "/secrets/a?x-http-method-override=DELETE", "", always},
-		{"keyvault", "GET", "/secrets/a?X%2DHTTP-Method=DELETE", "", always},
 		{"keyvault", "GET", "/secrets/a", "X-Original-Url", byPathOnly},
 		{"keyvault", "GET", "/secrets/a", "X-Rewrite-Url", byPathOnly},
 		{"keyvault", "GET", "/secrets/batch", "", never},
@@ -28,17 +25,10 @@ func TestDisguiseOf(t *testing.T) {
 		{"storage", "POST", "/?comp=batch", "", always},
 		{"storage", "POST", "/c?restype=container&COMP=%42atch", "", always},
 		{"storage", "POST", "/$batch", "", always},
-		{"storage", "POST", "/?restype=service&comp=userdelegationkey", "", always},
-		{"storage", "GET", "/c?comp=list&comp=batch", "", always},
-		{"storage", "PATCH", "/fs/p?action=append&action=setAccessControl", "", always},
 		{"storage", "PUT", "/fs/new", "X-Ms-Rename-Source", always},
 		{"storage", "PUT", "/share/new?comp=rename", "X-Ms-File-Rename-Source", always},
 		{"storage", "PUT", "/c/b", "X-Ms-Copy-Source", byPathOnly},
 		{"storage", "PUT", "/share/l?restype=hardlink", "X-Ms-File-Target-File", byPathOnly},
-		{"storage", "GET", "/c/b?restype=container&comp=list", "", byPathOnly},
-		{"storage", "GET", "/c?restype=service&comp=properties", "", byPathOnly},
-		{"storage", "GET", "/fs/p?resource=filesystem", "", byPathOnly},
-		{"storage", "GET", "/fs?resource=account", "", byPathOnly},
 		{"storage", "GET", "/fs?resource=filesystem&recursive=false", "", never},
 		{"storage", "GET", "/?restype=service&comp=properties", "", never},
 
@@ -51,14 +41,59 @@ func TestDisguiseOf(t *testing.T) {
 		{"arm", "PUT", "/subscriptions/s/resourceGroups/g/providers/Microsoft.CognitiveServices/accounts/a/deployments/d", "", never},
 	} {
 		s, _ := cloud.Service(test.service)
-		c := callTo(test.method, "x.example", test.target)
+		c := callTo(test.method, hostOf(test.service, test.target), test.target)
 		if test.header != "" {
 			c.Header = Header{test.header: {"x"}}
 		}
 		for need, byPath := range map[int]bool{always: false, byPathOnly: true} {
-			if got := s.DisguiseOf(c, byPath); (got.Reason != "") != (test.want >= need) {
+			if got := s.DisguiseOf(c, s.OperationOf(c), byPath, false); (got.Reason != "") != (test.want >= need) {
 				t.Errorf("%s: %s %s %s, by path %v: %+v", test.service, test.method, test.target, test.header, byPath, got)
 			}
+		}
+	}
+}
+
+// hostOf gives a host of the API that a target of the tests is meant for.
+func hostOf(service, target string) string {
+	switch {
+	case service != "storage":
+		return "x.example"
+	case strings.Contains(target, "/fs"):
+		return "a.dfs.core.windows.net"
+	case strings.Contains(target, "/share"):
+		return "a.file.core.windows.net"
+	}
+	return "a.blob.core.windows.net"
+}
+
+// What a route names may do what belongs to it, short of paths that the route
+// says something about.
+func TestNamedOperationsReachWhatBelongsToThem(t *testing.T) {
+	cloud := mustCloud(t, "public")
+	for _, test := range []struct {
+		service, method, target, field string
+		free, byPath                   bool // allowed
+	}{
+		{"storage", "PUT", "/fs/new", "X-Ms-Rename-Source", true, false},
+		{"storage", "PUT", "/c/b", "X-Ms-Copy-Source", true, false},
+		{"storage", "POST", "/?comp=batch", "", false, false},
+		{"arm", "PUT", "/subscriptions/s/providers/Microsoft.Resources/deployments/d", "", true, true},
+		{"arm", "PUT", "/subscriptions/s/resourcegroups/g/deployments/d", "", true, true},
+		{"arm", "POST", "/batch", "", false, false},
+	} {
+		s, _ := cloud.Service(test.service)
+		c := callTo(test.method, hostOf(test.service, test.target), test.target)
+		if test.field != "" {
+			c.Header = Header{test.field: {"/x/y"}}
+		}
+		op := s.OperationOf(c)
+		for byPath, want := range map[bool]bool{false: test.free, true: test.byPath} {
+			if d := s.DisguiseOf(c, op, byPath, true); (d.Reason == "") != want {
+				t.Errorf("%s %s, by path %v: %+v", test.method, test.target, byPath, d)
+			}
+		}
+		if d := s.DisguiseOf(c, op, true, false); d.Reason == "" {
+			t.Errorf("%s %s without its name", test.method, test.target)
 		}
 	}
 }
@@ -73,11 +108,13 @@ func TestOnlyTemplatesCanBeNamed(t *testing.T) {
 		"/providers/Microsoft.Resources/deploymentStacks/d": "deploymentstacks",
 		"/batch": "",
 	} {
-		if d := arm.DisguiseOf(callTo("POST", "x", target), true); d.Reason == "" || d.Literal != want {
+		c := callTo("POST", "x", target)
+		if d := arm.DisguiseOf(c, arm.OperationOf(c), true, false); d.Reason == "" || d.Literal != want {
 			t.Errorf("%s: %+v", target, d)
 		}
 	}
-	if d := storage.DisguiseOf(callTo("POST", "x", "/?comp=batch"), true); d.Reason == "" || d.Literal != "" {
+	c := callTo("POST", "x", "/?comp=batch")
+	if d := storage.DisguiseOf(c, storage.OperationOf(c), true, true); d.Reason == "" || d.Literal != "" {
 		t.Errorf("%+v", d)
 	}
 }

@@ -17,7 +17,7 @@ import (
 // Requests without a body by nature are not probes, and can be given a token
 // at once: the client then sees no challenge, and needs none.
 func (s *Service) IsProbe(c *Call) bool {
-	if s.kind != vaultKind || c.Length != 0 {
+	if !s.isVault() || c.Length != 0 {
 		return false
 	}
 	if _, count := c.first("Authorization"); count > 0 {

@@ -25,7 +25,7 @@ func params(query string) func(yield func(name, value string) bool) {
 // once it is unescaped, whatever its case. Azure's services take the names of
 // parameters in any case. It does not allocate.
 func readsAs(escaped, want string) bool {
-	if len(escaped) < len(want) {
+	if len(escaped) < len(want) || len(escaped) > len(want) && strings.IndexByte(escaped, '%') < 0 {
 		return false
 	}
 	i := 0

@@ -8,7 +8,8 @@ type kind uint8
 
 const (
 	plainKind kind = iota // nothing beside the token
-	vaultKind             // Key Vault and Managed HSM
+	vaultKind             // Key Vault
+	hsmKind               // Managed HSM, which follows Key Vault's rules
 	storageKind
 	armKind
 )
@@ -110,4 +111,6 @@ func (s *Service) HasPattern(p Pattern) bool {
 }
 
 // FoldsPath reports whether the service compares paths without regard to case.
-func (s *Service) FoldsPath() bool { return s.kind == vaultKind || s.kind == armKind }
+func (s *Service) FoldsPath() bool { return s.isVault() || s.kind == armKind }
+
+func (s *Service) isVault() bool { return s.kind == vaultKind || s.kind == hsmKind }

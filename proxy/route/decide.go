@@ -189,10 +189,16 @@ func (r *Route) matchPath(path string) *pathPattern {
 }
 
 // disguise tells why the call may do something else than its method and path
-// say. This is the place to judge the operation itself, once rules name
-// operations; until then what is not understood is refused.
+// say.
 func (r *Route) disguise(c *azure.Call, matched *pathPattern) string {
-	d := r.Service.DisguiseOf(c, matched != nil)
+	op := r.Service.OperationOf(c)
+	if !op.Understood() {
+		return op.Reason
+	}
+	if op.Mints {
+		return "it gives a credential that works past bearerd"
+	}
+	d := r.Service.DisguiseOf(c, op, matched != nil, false)
 	if d.Literal != "" && matched != nil && matched.names(d.Literal) {
 		return "" // the route says that it means this
 	}

@@ -202,6 +202,7 @@ func (c *compiler) conditions() {
 		c.route.paths = append(c.route.paths, p)
 	}
 	c.route.Paths = slices.Clone(c.rule.Paths)
+	c.operations()
 	for _, name := range slices.Sorted(maps.Keys(c.rule.RequireHeader)) {
 		value := c.rule.RequireHeader[name]
 		canonical := textproto.CanonicalMIMEHeaderKey(name)

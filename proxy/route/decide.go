@@ -40,9 +40,11 @@ type Decision struct {
 	Action Action
 	// Route is the one that takes the call. For a Refuse it is the one that
 	// came closest, for a Tunnel nil.
-	Route  *Route
-	Code   string // of a Refuse
-	Reason string // for people; holds no value of the call's fields or query
+	Route *Route
+	// Operation is what the call does, as the service of Route understands it.
+	Operation azure.Operation
+	Code      string // of a Refuse
+	Reason    string // for people; holds no value of the call's fields or query
 }
 
 // Decide says what becomes of a call at the time now: the first route that
@@ -62,14 +64,16 @@ func (t *Table) Decide(c *azure.Call, now time.Time) Decision {
 	for i := range candidates {
 		miss := m.compare(&candidates[i])
 		if miss.stage == whole {
-			return candidates[i].route.authorise(c, now)
+			d := candidates[i].route.authorise(c, now)
+			d.Operation = m.operation(d.Route.Service)
+			return d
 		}
 		if closest == nil || miss.stage > best.stage {
 			closest, best = &candidates[i], miss
 		}
 	}
 	return Decision{
-		Action: Refuse, Route: closest.route, Code: CodeNotPermitted,
+		Action: Refuse, Route: closest.route, Operation: m.operation(closest.route.Service), Code: CodeNotPermitted,
 		Reason: fmt.Sprintf("no route takes the whole call; %s comes closest, but %s", closest.route, closest.differs(c, best)),
 	}
 }
@@ -111,6 +115,7 @@ const (
 	atPath
 	atHeader
 	atUpgrade
+	atOperation
 	atDisguise
 	whole
 )
@@ -132,6 +137,16 @@ type matcher struct {
 	call        *azure.Call
 	pathJudged  bool
 	pathProblem string
+	service     *azure.Service // that op is of; nil: of none yet
+	op          azure.Operation
+}
+
+// operation gives what the call does at a service.
+func (m *matcher) operation(s *azure.Service) azure.Operation {
+	if m.service != s {
+		m.service, m.op = s, s.OperationOf(m.call)
+	}
+	return m.op
 }
 
 func (m *matcher) compare(cand *candidate) mismatch {
@@ -172,9 +187,30 @@ func (m *matcher) compare(cand *candidate) mismatch {
 		return mismatch{stage: atUpgrade}
 	}
 	if r.restricted() {
-		if reason := r.disguise(c, matched); reason != "" {
-			return mismatch{atDisguise, reason}
-		}
+		return r.judge(c, m.operation(r.Service), matched)
+	}
+	return mismatch{stage: whole}
+}
+
+// judge compares a restricted route with what the call does, rather than what
+// its method and path say.
+func (r *Route) judge(c *azure.Call, op azure.Operation, matched *pathPattern) mismatch {
+	named, exactly := r.names(op)
+	switch {
+	case !op.Understood():
+		return mismatch{atOperation, "it is restricted, and what the call does is not understood: " + op.Reason + "; send it plainly, or by a route without restrictions"}
+	case len(r.Operations) > 0 && !named:
+		return mismatch{stage: atOperation}
+	case op.Mints && !exactly:
+		// Whoever has such a credential is bound by no route any more.
+		return mismatch{atOperation, "it is restricted, and " + op.Name + " gives a credential that works past bearerd; name it in the route's operations if that is meant"}
+	}
+	// A PUT that means PATCH is both.
+	if method := r.Service.EffectiveMethod(c); method != c.Method && len(r.Methods) > 0 && !slices.Contains(r.Methods, method) {
+		return mismatch{atMethod, "the call means " + method + ", and "}
+	}
+	if reason := r.disguise(c, op, matched, named); reason != "" {
+		return mismatch{atDisguise, reason}
 	}
 	return mismatch{stage: whole}
 }
@@ -188,17 +224,9 @@ func (r *Route) matchPath(path string) *pathPattern {
 	return nil
 }
 
-// disguise tells why the call may do something else than its method and path
-// say.
-func (r *Route) disguise(c *azure.Call, matched *pathPattern) string {
-	op := r.Service.OperationOf(c)
-	if !op.Understood() {
-		return op.Reason
-	}
-	if op.Mints {
-		return "it gives a credential that works past bearerd"
-	}
-	d := r.Service.DisguiseOf(c, op, matched != nil, false)
+// disguise tells why the call may reach something else than its path says.
+func (r *Route) disguise(c *azure.Call, op azure.Operation, matched *pathPattern, named bool) string {
+	d := r.Service.DisguiseOf(c, op, matched != nil, named)
 	if d.Literal != "" && matched != nil && matched.names(d.Literal) {
 		return "" // the route says that it means this
 	}
@@ -215,7 +243,7 @@ func (cand *candidate) differs(c *azure.Call, miss mismatch) string {
 		if len(r.Methods) == 0 {
 			return "no route takes that method"
 		}
-		return fmt.Sprintf("it takes %s only; change the method, or the route's methods", strings.Join(r.Methods, ", "))
+		return fmt.Sprintf("%sit takes %s only; change the method, or the route's methods", miss.detail, strings.Join(r.Methods, ", "))
 	case atPath:
 		if miss.detail != "" {
 			return fmt.Sprintf("the path cannot be judged: %s; send it in its plain form", miss.detail)
@@ -225,6 +253,11 @@ func (cand *candidate) differs(c *azure.Call, miss mismatch) string {
 		return fmt.Sprintf("the call must carry the field %s, once, with the route's value; add it", miss.detail)
 	case atUpgrade:
 		return "it takes no WebSocket; list websocket in its upgrades"
+	case atOperation:
+		if miss.detail != "" {
+			return miss.detail
+		}
+		return fmt.Sprintf("it takes the operations %s only, and the call is %s; change the call, or the route's operations", strings.Join(r.Operations, ", "), r.Service.OperationOf(c).Name)
 	default:
 		return fmt.Sprintf("it is restricted, and the call may do something else than its method and path say: %s; send it plainly, or by a route without restrictions", miss.detail)
 	}
@@ -238,6 +271,12 @@ func asksWebSocket(c *azure.Call) bool {
 	if count <= 1 {
 		return count == 1 && offersWebSocket(value)
 	}
+	return oneAsksWebSocket(c)
+}
+
+// oneAsksWebSocket is for several Upgrade fields, over which it cannot go
+// without an allocation.
+func oneAsksWebSocket(c *azure.Call) bool {
 	for name, value := range c.Header.Each {
 		if name == "Upgrade" && offersWebSocket(value) {
 			return true

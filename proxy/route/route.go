@@ -32,6 +32,9 @@ type Rule struct {
 	Identity imds.Identity // zero: IMDS's own default
 	Methods  []string
 	Paths    []string // unescaped; * is one segment, ** many
+	// Operations are names of azure.Operations, or what such names begin with
+	// and ".*" (storage.blob.*), which leaves out those that mint credentials.
+	Operations []string
 	// RequireHeader are fields that the call must carry, once, with that value.
 	RequireHeader map[string]string
 	Gateway       string // name of the base URL of the route's one host
@@ -91,9 +94,12 @@ type Route struct {
 	Hosts       []string // as matched, the service's own spelled out
 	Methods     []string // empty: all
 	Paths       []string // empty: all
+	Operations  []string // empty: all
 
 	targets   []target
 	paths     []pathPattern
+	exactly   []string // of Operations, the whole names
+	below     []string // of Operations, what stands for all that begin with it
 	header    []azure.Field
 	websocket bool
 	// reasons for an injection, by the credential that gives way to it, and for
@@ -106,7 +112,7 @@ func (r *Route) String() string { return fmt.Sprintf("%s (routes[%d])", r.Name, 
 
 // restricted reports whether the route takes less than all calls to its hosts.
 func (r *Route) restricted() bool {
-	return len(r.Methods)+len(r.paths)+len(r.header) > 0
+	return len(r.Methods)+len(r.paths)+len(r.header)+len(r.Operations) > 0
 }
 
 // RuleError is one mistake in one rule.

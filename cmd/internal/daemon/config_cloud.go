@@ -3,6 +3,7 @@ package daemon
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/bearerd/bearerd/proxy/azure"
 	"github.com/bearerd/bearerd/proxy/route"
@@ -81,7 +82,7 @@ func (c *Config) Warnings() []string {
 	}
 	if table, err := c.Compile(c.LikelyCloud()); err == nil {
 		for _, r := range table.Routes() {
-			if r.Service.Name == "arm" && len(r.Methods) == 0 {
+			if r.Service.Name == "arm" && len(r.Methods) == 0 && (len(r.Operations) == 0 || slices.Contains(r.Operations, "arm.*")) {
 				s.fail(fmt.Sprintf("routes[%d]", r.Index), "it takes every method of Azure Resource Manager, where a write can change what the identity may do; write methods: [GET, HEAD] where reading is enough")
 			}
 		}

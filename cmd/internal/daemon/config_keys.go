@@ -82,7 +82,7 @@ func (l *Listener) keys() object {
 }
 
 func (r *routeSetting) keys() object {
-	var operations, users, groups, cgroups, certificates []string
+	var users, groups, cgroups, certificates []string
 	return object{
 		{"name", text(&r.rule.Name, "text"), "What logs, metrics and reasons call the route. Empty: made from the service, or the first host."},
 		{"service", text(&r.rule.Service, "text"), "A service of the cloud: keyvault, managedhsm, storage, arm and more. Empty: the one that the hosts belong to, else an API of your own, which needs an audience."},
@@ -91,7 +91,7 @@ func (r *routeSetting) keys() object {
 		{"identity", shown{given{identity(&r.rule.Identity), &r.hasIdentity}, "the file's identity"}, "The identity of this route, in place of the file's as a whole: {} is the system-assigned one."},
 		{"methods", texts(&r.rule.Methods, "method"), "Which methods, in capital letters. Empty: all."},
 		{"paths", texts(&r.rule.Paths, "path"), "Which paths, unescaped: * is one segment, ** many. Empty: all."},
-		{"operations", later{texts(&operations, "operation"), "this version cannot tell operations apart, so it would not hold; remove it, and restrict methods and paths"}, "Which operations. Not in this version."},
+		{"operations", texts(&r.rule.Operations, "operation"), "Which operations, by the names in services.md: keyvault.secret.get, or storage.blob.* for all that begin so. Operations that give a credential (a key, a signature, a backup) have to be named in full, on every route with methods, paths, operations or require_header. Empty: all others."},
 		{"callers", later{object{
 			{"users", texts(&users, "name or number"), "Users."},
 			{"groups", texts(&groups, "name or number"), "Groups."},

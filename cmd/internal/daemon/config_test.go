@@ -70,6 +70,7 @@ func TestEveryKeyIsTaken(t *testing.T) {
 		{"routes", c.Rules(cloudNamed(t, "public")), []route.Rule{
 			{
 				Service: "keyvault", Hosts: []string{"payroll.vault.azure.net"}, Methods: []string{"GET"}, Paths: []string{"/secrets/*"},
+				Operations:    []string{"keyvault.secret.get", "keyvault.certificate.*"},
 				RequireHeader: map[string]string{"X-Vault-Caller": "payroll"}, Gateway: "vault", Required: true, Identity: app, Own: route.OwnRefuse,
 			},
 			{Service: "storage", Identity: reports, Own: route.OwnReplace},
@@ -184,6 +185,37 @@ routes:
 	}
 }
 
+// What the file says of operations is what is decided.
+func TestOperationsOfTheFileHold(t *testing.T) {
+	c := parse(t, `
+cloud: public
+routes:
+  - {service: keyvault, operations: [keyvault.secret.get, keyvault.key.backup]}
+  - {service: storage, operations: [storage.blob.*]}
+`)
+	table, err := c.Compile(cloudNamed(t, "public"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		method, host, path, query, operation string
+		want                                 route.Action
+	}{
+		{"GET", "payroll.vault.azure.net", "/secrets/db", "", "keyvault.secret.get", route.Inject},
+		{"PUT", "payroll.vault.azure.net", "/secrets/db", "", "keyvault.secret.set", route.Refuse},
+		{"POST", "payroll.vault.azure.net", "/keys/k/backup", "", "keyvault.key.backup", route.Inject},
+		{"POST", "payroll.vault.azure.net", "/secrets/db/backup", "", "keyvault.secret.backup", route.Refuse},
+		{"PUT", "acct.blob.core.windows.net", "/c/b", "comp=lease", "storage.blob.lease", route.Inject},
+		{"PUT", "acct.blob.core.windows.net", "/c/b", "comp=lease&comp=tier", "storage.unknown", route.Refuse},
+		{"PUT", "acct.blob.core.windows.net", "/c", "restype=container", "storage.container.create", route.Refuse},
+	} {
+		call := &azure.Call{Method: test.method, Scheme: "https", Host: test.host, Path: test.path, Query: test.query}
+		if d := table.Decide(call, time.Now()); d.Action != test.want || d.Operation.Name != test.operation {
+			t.Errorf("%s %s?%s: %s, %s", test.method, test.path, test.query, d.Action, d.Operation.Name)
+		}
+	}
+}
+
 func TestAutoTakesRoutesThatFitAnyCloud(t *testing.T) {
 	const text = "routes:\n  - hosts: [payroll.vault.usgovcloudapi.net]\n"
 	c := parse(t, text)
@@ -229,6 +261,10 @@ func TestWarnings(t *testing.T) {
 	}{
 		{"", nil},
 		{"routes:\n  - service: arm\n    methods: [GET, PUT]\n", nil},
+		{"routes:\n  - service: arm\n    operations: [arm.vm.restart]\n", nil},
+		{"routes:\n  - {service: arm, operations: [arm.*]}\n", []string{
+			"bearerd.yaml:2:5: routes[0]: it takes every method of Azure Resource Manager, where a write can change what the identity may do; write methods: [GET, HEAD] where reading is enough",
+		}},
 		{"routes:\n  - service: keyvault\n  - hosts: [management.azure.com]\n", []string{
 			"bearerd.yaml:3:5: routes[1]: it takes every method of Azure Resource Manager, where a write can change what the identity may do; write methods: [GET, HEAD] where reading is enough",
 		}},

@@ -98,8 +98,8 @@ func (b *builder) closed(name, help, label string, values []string) *closed {
 	return newClosed(b.counters(name, help, Label{label, list.String() + "`" + other + "`"}), values)
 }
 
-func (b *builder) open(name, help string, label Label) *open {
-	return newOpen(b.counters(name, help, label))
+func (b *builder) open(name, help string, most int, label Label) *open {
+	return newOpen(b.counters(name, help, label), most)
 }
 
 // desc describes a metric that a collector makes.

@@ -80,20 +80,24 @@ func (c *closed) inc(value string) {
 	counter.Inc()
 }
 
-// maxOpen bounds what an open label can make of a mistake: more values than
-// there are codes.
-const maxOpen = 64
+// The bounds of what an open label can make of a mistake: more values than
+// there are codes, and operations.
+const (
+	maxCodes      = 64
+	maxOperations = 1024
+)
 
-// open counts by a label whose values are constants elsewhere. Beyond maxOpen
+// open counts by a label whose values are constants elsewhere. Beyond most
 // values, all count as "other".
 type open struct {
 	vec      *prometheus.CounterVec
+	most     int
 	mu       sync.Mutex // serialises those who add a value
 	counters atomic.Pointer[map[string]prometheus.Counter]
 }
 
-func newOpen(v *prometheus.CounterVec) *open {
-	o := &open{vec: v}
+func newOpen(v *prometheus.CounterVec, most int) *open {
+	o := &open{vec: v, most: most}
 	o.counters.Store(&map[string]prometheus.Counter{})
 	return o
 }
@@ -110,7 +114,7 @@ func (o *open) add(value string) prometheus.Counter {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	old := *o.counters.Load()
-	if len(old) >= maxOpen {
+	if len(old) >= o.most {
 		value = other
 	}
 	if c, ok := old[value]; ok {

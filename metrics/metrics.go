@@ -41,6 +41,7 @@ type Metrics struct {
 	tunnelSent     prometheus.Counter
 
 	refusals       *open
+	operations     *open
 	upstreamErrors *closed
 
 	connectionsOpen     *prometheus.GaugeVec   // by listener
@@ -86,8 +87,11 @@ func New(version string) *Metrics {
 	m.sent = b.counters("sent_bytes_total",
 		"Bytes of bodies sent to callers; of a WebSocket all that follows the upgrade. Tunnels are not included.", route)
 	m.refusals = b.open("errors_total",
-		"Answers that bearerd gave instead of the service's.",
+		"Answers that bearerd gave instead of the service's.", maxCodes,
 		Label{"code", "what the answer's header `Bearerd-Error` says"})
+	m.operations = b.open("operations_total",
+		"Calls to routed hosts that have ended, refused ones among them, by what they ask the service to do.", maxOperations,
+		Label{"operation", "one of the list in [services.md](services.md), or what is not understood, such as `storage.unknown`; there from its first call on"})
 	m.Replays = b.counter("replays_total", "Calls sent once more because the service had rejected the token.")
 	m.upstreamErrors = b.closed("upstream_errors_total",
 		"Calls and tunnels that got no answer from the service, or half of one.", "cause", causes())
@@ -174,6 +178,10 @@ func (m *Metrics) Handler(failed func(error)) http.Handler {
 // Refused counts an answer of our own by its code, which must be one of a fixed
 // number of constants.
 func (m *Metrics) Refused(code string) { m.refusals.inc(code) }
+
+// Operation counts a call by what it does, which must be one of a fixed number
+// of constants.
+func (m *Metrics) Operation(name string) { m.operations.inc(name) }
 
 // UpstreamError counts a call or tunnel that the service did not answer.
 func (m *Metrics) UpstreamError(c Cause) { m.upstreamErrors.inc(string(c)) }

@@ -25,6 +25,7 @@ func used() *Metrics {
 	m := New("1.2.3")
 	m.Route("vault").Observe("GET", 200, 20*time.Millisecond, 10, 2000)
 	m.Refused("BearerdTokenUnavailable")
+	m.Operation("keyvault.secret.get")
 	m.Listener("127.0.0.1:8180").Accepted()
 	m.CollectTokens(func() []TokenSample {
 		return []TokenSample{{
@@ -211,8 +212,8 @@ func TestSeriesAreBoundedWhateverCallersSend(t *testing.T) {
 	if n := len(scrape(t, m, namespace)); n != most {
 		t.Errorf("%d series became %d", most, n)
 	}
-	if n := len(scrape(t, m, "bearerd_errors_total")); n != maxOpen+1 {
-		t.Errorf("%d codes, want %d and other", n, maxOpen)
+	if n := len(scrape(t, m, "bearerd_errors_total")); n != maxCodes+1 {
+		t.Errorf("%d codes, want %d and other", n, maxCodes)
 	}
 }
 

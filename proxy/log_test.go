@@ -15,6 +15,9 @@ import (
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+
+	"github.com/bearerd/bearerd/proxy/azure"
+	"github.com/bearerd/bearerd/proxy/route"
 )
 
 // lines gives the access lines, once the server has ended.
@@ -115,12 +118,59 @@ func TestAccessLineTellsOneRequest(t *testing.T) {
 	}
 	for name, want := range map[string]any{
 		"M": "request", "L": "INFO", "steering": "connect", "host": blobHost, "route": "storage", "status": 200.0,
+		"operation": "storage.blob.put", "mints": nil,
 		"received": 5.0, "sent": float64(len(body)), "path": "/c/" + strings.Repeat("b", maxShown-3) + "...",
 	} {
 		if line[name] != want {
 			t.Errorf("%s is %v, want %v", name, line[name], want)
 		}
 	}
+}
+
+// A credential that works past us leaves a trace, whether it was given or not,
+// and what a call does is counted.
+func TestOperationsAreToldAndCounted(t *testing.T) {
+	restricted := func(o *Options, _ *httptest.Server) {
+		rules := testRules()
+		rules[0].Operations = []string{"keyvault.secret.get"}
+		cloud, _ := azure.CloudNamed("public")
+		table, err := route.Compile(rules, cloud)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.Routes = table
+	}
+	w := newWorld(t, echo, restricted)
+	do(t, w.plain(), newRequest(t, "GET", w.base("/vault/secrets/a"), nil))
+	for range 2 {
+		if answer, _ := do(t, w.plain(), newRequest(t, "POST", w.base("/vault/secrets/a/backup"), nil)); answer.StatusCode != 403 {
+			t.Errorf("the backup got %d", answer.StatusCode)
+		}
+	}
+	if answer, _ := do(t, w.plain(), newRequest(t, "POST", w.base("/blob/?restype=service&comp=userdelegationkey"), nil)); answer.StatusCode != 200 {
+		t.Errorf("the key got %d", answer.StatusCode)
+	}
+	do(t, w.plain(), newRequest(t, "PUT", w.base("/blob/c/b?comp=a&comp=b"), nil))
+	do(t, w.plain(), newRequest(t, "GET", w.base("/nope"), nil))
+	lines := strings.Join(w.lines(), "")
+	for part, want := range map[string]int{
+		`"operation":"keyvault.secret.get"`:                            1,
+		`"operation":"keyvault.secret.backup","mints":true`:            2,
+		`"operation":"storage.account.userdelegationkey","mints":true`: 1,
+		`"operation":"storage.unknown"`:                                1,
+		`"operation"`:                                                  5,
+		`"mints"`:                                                      3,
+	} {
+		if got := strings.Count(lines, part); got != want {
+			t.Errorf("%s is told %d times, want %d:\n%s", part, got, want, lines)
+		}
+	}
+	wantMetrics(t, w.scrape(),
+		`bearerd_operations_total{operation="keyvault.secret.get"} 1`,
+		`bearerd_operations_total{operation="keyvault.secret.backup"} 2`,
+		`bearerd_operations_total{operation="storage.account.userdelegationkey"} 1`,
+		`bearerd_operations_total{operation="storage.unknown"} 1`,
+	)
 }
 
 func TestAccessLogIsAsMuchAsWasAskedFor(t *testing.T) {

@@ -138,6 +138,10 @@ func (x *exchange) finish() {
 		name = x.decision.Route.Name
 	}
 	x.s.metrics.Route(name).Observe(x.r.Method, x.status, took, x.received, x.sent)
+	op := x.decision.Operation
+	if op.Name != "" {
+		x.s.metrics.Operation(op.Name)
+	}
 	if access := x.settings.access; access == AccessNone || access == AccessErrors && x.status < 400 && x.broken == nil {
 		return
 	}
@@ -151,6 +155,12 @@ func (x *exchange) finish() {
 		zap.String("method", cut(x.r.Method)), zap.String("host", x.call.Host), zap.String("path", cut(x.call.Path)),
 		zap.String("route", name), zap.Int("status", x.status), zap.Duration("took", took),
 		zap.Int64("received", x.received), zap.Int64("sent", x.sent),
+	}
+	if op.Name != "" {
+		fields = append(fields, zap.String("operation", op.Name))
+	}
+	if op.Mints {
+		fields = append(fields, zap.Bool("mints", true))
 	}
 	if x.code != "" {
 		fields = append(fields, zap.String("code", string(x.code)))

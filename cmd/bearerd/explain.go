@@ -31,11 +31,11 @@ func explainCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "explain URL",
 		Short: "Tell what would become of a call, and why",
-		Long: `explain tells which route takes a call, why, whose token is attached and for which audience, and which header fields change.
+		Long: `explain tells which route takes a call, why, whose token is attached and for which audience, what the call does, and which header fields change.
 It asks the configuration, not a running bearerd, and sends nothing. URL is what an app calls: the service's, or a base URL of a listener's.`,
 		Example: `  bearerd explain https://payroll.vault.azure.net/secrets/db?api-version=7.4
   bearerd explain http://127.0.0.1:8180/vault/secrets/db
-  bearerd explain --method PUT --header 'x-ms-version: 2011-08-18' https://acct.blob.core.windows.net/c/b`,
+  bearerd explain --method PUT --header 'x-ms-version: 2011-08-18' 'https://acct.blob.core.windows.net/c/b?comp=lease'`,
 		Args: exactArgs("URL"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := config.load(cmd)
@@ -101,6 +101,18 @@ func parseCall(method, text string, fields []string) (*azure.Call, error) {
 	}, nil
 }
 
+// operationText tells what the call does and, where that matters to a route,
+// why it is not as good as any.
+func operationText(op azure.Operation) string {
+	switch {
+	case !op.Understood():
+		return op.Name + " (not understood: " + op.Reason + ")"
+	case op.Mints:
+		return op.Name + " (gives a credential that works past bearerd)"
+	}
+	return op.Name
+}
+
 // isBaseURL reports whether a call is to one of the listeners itself. The port
 // of one that takes any free port is not known, so that every port may be it.
 func isBaseURL(c *daemon.Config, call *azure.Call) bool {
@@ -155,6 +167,9 @@ func explain(out io.Writer, c *daemon.Config, table *route.Table, call *azure.Ca
 	fmt.Fprintf(w, "reason\t%s\n", d.Reason)
 	if d.Code != "" {
 		fmt.Fprintf(w, "error\t403 %s\n", d.Code)
+	}
+	if d.Operation.Name != "" {
+		fmt.Fprintf(w, "operation\t%s\n", operationText(d.Operation))
 	}
 	if d.Action == route.Inject {
 		fmt.Fprintf(w, "identity\t%s\naudience\t%s\n", d.Route.Identity, d.Route.Audience)

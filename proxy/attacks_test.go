@@ -206,6 +206,20 @@ func TestAuthorizationCannotBeSmuggledAsATrailer(t *testing.T) {
 	}
 }
 
+// What a call does is judged by its header, so nothing that decides on it may
+// follow the body.
+func TestOperationCannotBeChangedByATrailer(t *testing.T) {
+	w := newWorld(t, echo, upstreamHTTP1)
+	for _, field := range []string{"X-HTTP-Method-Override", "x-ms-copy-source", "X-Ms-Rename-Source", "X-Original-URL"} {
+		answer := w.raw("PUT /blob/c/b HTTP/1.1\r\nHost: "+w.addr+"\r\nTransfer-Encoding: chunked\r\nTrailer: X-Check, "+field+"\r\n\r\n"+
+			"1\r\nx\r\n0\r\nX-Check: crc\r\n"+field+": smuggled\r\n\r\n", "PUT")
+		body, _ := io.ReadAll(answer.Body)
+		if answer.StatusCode != 200 || strings.Contains(string(body), "smuggled") || !strings.Contains(string(body), "trailer X-Check: [crc]") {
+			t.Errorf("%s: got %d\n%s", field, answer.StatusCode, body)
+		}
+	}
+}
+
 func TestManyAuthorizationFieldsAreAllReplaced(t *testing.T) {
 	w := newWorld(t, echo)
 	answer := w.raw("GET /api/x HTTP/1.1\r\nHost: "+w.addr+"\r\nAuthorization: Basic eDp5\r\nauthorization: Bearer dummy\r\nAUTHORIZATION: x\r\n\r\n", "GET")

@@ -80,7 +80,7 @@ func (e *requestEdits) drops(name string) bool {
 // it (RFC 9110, section 6.5.1): the attack is a field that is judged, or set, in
 // the header, and comes once more where a lenient service merges the two.
 func (e *requestEdits) dropsTrailer(name string) bool {
-	return e.drops(name) || !httpguts.ValidTrailerHeader(name)
+	return e.drops(name) || e.routed && azure.DecidesOperation(name) || !httpguts.ValidTrailerHeader(name)
 }
 
 // apply gives the header that is sent, for the net/http path. The values are

@@ -272,6 +272,18 @@ func (s *Service) EffectiveMethod(c *Call) string {
 	return c.Method
 }
 
+// DecidesOperation reports whether an operation is read from a field, by its
+// canonical name. Whoever forwards the call must not let such a field follow in
+// a trailer, where it was not judged.
+func DecidesOperation(field string) bool {
+	switch field {
+	case "X-Http-Method-Override", "X-Http-Method", "X-Method-Override", "X-Original-Url", "X-Rewrite-Url",
+		"X-Ms-Copy-Source", "X-Ms-Rename-Source", "X-Ms-File-Rename-Source", "X-Ms-File-Target-File":
+		return true
+	}
+	return false
+}
+
 // dropped reports whether the call's Connection names a field, which is then
 // not forwarded (RFC 9110, section 7.6.1). The attack is a field that decides
 // what is judged and never reaches the service.

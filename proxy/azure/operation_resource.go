@@ -123,6 +123,7 @@ type armTable struct {
 	credential    Operation
 	batch         Operation
 	functionToken Operation
+	template      Operation // the deployment of one
 }
 
 type armProvider struct {
@@ -180,7 +181,11 @@ func compileARM() (table armTable, list []OperationInfo) {
 			last++
 		}
 		at := fmt.Sprintf("…/%s/%s", t.provider, t.types)
-		table.providers[last].types = append(table.providers[last].types, entry(t, strings.TrimSuffix(at, "/")))
+		e := entry(t, strings.TrimSuffix(at, "/"))
+		if e.write.Name == "arm.deployment.write" {
+			table.template = e.write
+		}
+		table.providers[last].types = append(table.providers[last].types, e)
 	}
 	table.group = entry(armType{name: "resourcegroup", actions: "exporttemplate moveresources validatemoveresources"}, "/subscriptions/ID/resourceGroups/NAME")
 	table.subscription = entry(armType{name: "subscription"}, "/subscriptions/ID")
@@ -216,8 +221,12 @@ func (t *armTable) find(c *Call, method string) Operation {
 	if reads && endsIn(c.Path, "/functions/admin/token") {
 		return t.functionToken
 	}
-	if doubt := doubtOf(c.Path, true); doubt != "" {
-		if reads && !givesKey(s.last()) {
+	doubt := doubtOf(c.Path, true)
+	if doubt == "" && strings.Contains(strings.TrimLeft(c.Path, "/"), "//") {
+		doubt = "it has an empty segment" // behind the scope, which may begin with a slash of its own
+	}
+	if doubt != "" {
+		if reads && !mentions(c.Path, "/list") && !mentions(c.Path, "sharedkey") && !mentions(c.Path, "readonlykeys") {
 			return t.generic.read
 		}
 		return unknown(armKind, doubt)
@@ -225,12 +234,17 @@ func (t *armTable) find(c *Call, method string) Operation {
 	if s.n == 1 && readsAs(s.at[0], "batch") || s.n > 0 && readsAs(s.last(), "$batch") {
 		return t.batch
 	}
-	// The last provider is that of the resource; those before are what it
-	// extends.
-	for i := s.n - 2; i >= 0; i-- {
+	// A path is pairs of a type and a name. The last provider is that of the
+	// resource; those before are what it extends. The attack is a resource with
+	// the name "providers", behind which an action would seem none.
+	provider := -1
+	for i := 0; i+1 < s.n; i += 2 {
 		if readsAs(s.at[i], "providers") {
-			return t.ofProvider(s.at[i+1], s.at[i+2:s.n], verb)
+			provider = i
 		}
+	}
+	if provider >= 0 {
+		return t.ofProvider(s.at[provider+1], s.at[provider+2:s.n], verb)
 	}
 	return t.ofScope(s.at[:s.n], verb)
 }
@@ -250,9 +264,7 @@ func (t *armTable) ofScope(path []string, verb verbs) Operation {
 	// The first versions of the API had templates without a provider.
 	for _, segment := range path {
 		if readsAs(segment, "deployments") && verb&(verbGet|verbHead) == 0 {
-			op := t.generic.write
-			op.template = true
-			return op
+			return t.template
 		}
 	}
 	return t.judge(&t.generic, path, verb)
@@ -372,6 +384,16 @@ func unescapeLower(text *[64]byte, escaped string) []byte {
 		n++
 	}
 	return text[:n]
+}
+
+// mentions reports whether escaped text holds a word, which is in lower case.
+func mentions(escaped, word string) bool {
+	for i := range len(escaped) {
+		if endsIn(escaped[:i+1], word) {
+			return true
+		}
+	}
+	return false
 }
 
 func hasWord(text []byte, word string) bool {

@@ -170,8 +170,9 @@ func TestOperationOf(t *testing.T) {
 		"DELETE " + table + "/t":                                              "storage.unknown",
 		"GET " + table + "/t(PartitionKey='a'":                                "storage.unknown",
 
-		"GET " + arm + "/subscriptions?api-version=2022-12-01": "arm.subscription.read",
-		"GET " + group + "?api-version=2021-04-01":             "arm.resourcegroup.read",
+		"PUT " + arm + "//subscriptions/0/providers/Microsoft.Authorization/roleAssignments/x": "arm.roleassignment.write",
+		"GET " + arm + "/subscriptions?api-version=2022-12-01":                                 "arm.subscription.read",
+		"GET " + group + "?api-version=2021-04-01":                                             "arm.resourcegroup.read",
 		"DELETE " + group:                   "arm.resourcegroup.delete",
 		"POST " + group + "/exportTemplate": "arm.resourcegroup.exporttemplate",
 		"GET " + group + "/providers/Microsoft.Compute/virtualMachines":                                                        "arm.vm.read",
@@ -271,6 +272,11 @@ func TestDisguisedCallsAreSeenThrough(t *testing.T) {
 		"a provider escaped":                  {"PUT https://management.azure.com/subscriptions/0/%70roviders/Microsoft.Resources/deployments/d", "arm.deployment.write"},
 		"keys by a GET with an escaped slash": {"GET https://management.azure.com/x/a%2Fb/listKeys", "arm.unknown"},
 		"override on Azure Resource Manager":  {"GET https://management.azure.com/subscriptions\nX-HTTP-Method-Override: DELETE", "arm.unknown"},
+		"a resource with the name providers":  {"POST https://management.azure.com/subscriptions/0/providers/Microsoft.Storage/storageAccounts/providers/listKeys", "arm.storageaccount.listkeys"},
+		"a group with the name providers":     {"POST https://management.azure.com/subscriptions/0/resourceGroups/providers/providers/Microsoft.Compute/virtualMachines/providers/runCommand", "arm.vm.runcommand"},
+		"an empty name":                       {"POST https://management.azure.com/subscriptions/0/providers/Microsoft.Compute//virtualMachines/vm/restart", "arm.unknown"},
+		"keys behind an escaped slash":        {"GET https://management.azure.com/subscriptions/0/providers/Microsoft.Search/searchServices/s%2FlistQueryKeys", "arm.unknown"},
+		"a deployment without a provider":     {"PUT https://management.azure.com/subscriptions/0/resourcegroups/g/deployments/d", "arm.deployment.write"},
 		"a path without a slash":              {"OPTIONS " + vault + "/secrets/db", "keyvault.unknown"},
 	} {
 		s, c := asks(t, attack.request)

@@ -65,10 +65,10 @@ func (s *scene) startAll(ctx context.Context, self, binary, imds string) (conten
 		name, path string
 		start      func(address string) (*process, error)
 	}{
-		{nginxName, "/", func(a string) (*process, error) { return s.startNginx(ctx, a) }},
-		{haproxyName, "/", func(a string) (*process, error) { return s.startHAProxy(ctx, a) }},
-		{reverseProxyName, "/", func(a string) (*process, error) { return s.startReverseProxy(ctx, self, a) }},
-		{bearerdName, "/vault/", func(a string) (*process, error) { return s.startBearerd(ctx, binary, a, imds) }},
+		{nginxName, "/secrets/x", func(a string) (*process, error) { return s.startNginx(ctx, a) }},
+		{haproxyName, "/secrets/x", func(a string) (*process, error) { return s.startHAProxy(ctx, a) }},
+		{reverseProxyName, "/secrets/x", func(a string) (*process, error) { return s.startReverseProxy(ctx, self, a) }},
+		{bearerdName, "/vault/secrets/x", func(a string) (*process, error) { return s.startBearerd(ctx, binary, a, imds) }},
 	} {
 		address, err := freeAddress()
 		if err != nil {

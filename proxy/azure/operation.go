@@ -252,11 +252,14 @@ func effectiveMethod(c *Call, honours bool) (method, reason string) {
 		}
 	}
 	for name := range params(c.Query) {
-		if name == "" || !strings.ContainsRune("_xX%", rune(name[0])) {
+		if name == "" {
 			continue
 		}
-		if readsAs(name, "_method") || readsAs(name, "x-http-method-override") || readsAs(name, "x-http-method") {
-			return "", "a query parameter overrides its method"
+		switch name[0] { // all that these names can begin with
+		case '_', 'x', 'X', '%':
+			if readsAs(name, "_method") || readsAs(name, "x-http-method-override") || readsAs(name, "x-http-method") {
+				return "", "a query parameter overrides its method"
+			}
 		}
 	}
 	return method, ""

@@ -278,8 +278,9 @@ func (t *armTable) ofProvider(provider string, path []string, verb verbs) Operat
 	if verb == verbPost && len(path)%2 == 1 {
 		own, action = path[:len(path)-1], path[len(path)-1:]
 	}
+	isEscaped := strings.IndexByte(provider, '%') >= 0
 	for i := range t.providers {
-		if !readsAs(provider, t.providers[i].name) {
+		if name := t.providers[i].name; len(name) != len(provider) && !isEscaped || !readsAs(provider, name) {
 			continue
 		}
 		for j := range t.providers[i].types {

@@ -241,6 +241,7 @@ type storageTable struct{ patterns [8][]storagePattern }
 type storagePattern struct {
 	at        places
 	selectors [selectorCount]string // in lower case; empty: absent
+	present   uint8                 // a bit for each selector that is there
 	source    bool
 	op        Operation
 }
@@ -273,6 +274,7 @@ func compileStorage(api storageAPI) (table storageTable, list []OperationInfo) {
 			for i, n := range selectorNames() {
 				if n == name {
 					p.selectors[i], known = strings.ToLower(value), true
+					p.present |= 1 << i
 				}
 			}
 			if !known {
@@ -368,14 +370,20 @@ func (t *storageTable) find(c *Call, method string, api storageAPI) Operation {
 }
 
 func match(patterns []storagePattern, at places, values *[selectorCount]string, source bool) *storagePattern {
+	var present uint8
+	for i, value := range values {
+		if value != "" {
+			present |= 1 << i
+		}
+	}
 next:
 	for i := range patterns {
 		p := &patterns[i]
-		if p.at&at == 0 || p.source != source {
+		if p.at&at == 0 || p.source != source || p.present != present {
 			continue
 		}
-		for j, want := range p.selectors {
-			if (want == "") != (values[j] == "") || want != "" && !readsAs(values[j], want) {
+		for j := range p.selectors {
+			if present&(1<<j) != 0 && !readsAs(values[j], p.selectors[j]) {
 				continue next
 			}
 		}
@@ -389,8 +397,13 @@ next:
 func selectorsOf(query string) (values [selectorCount]string, reason string) {
 	var seen [selectorCount]bool
 	for name, value := range params(query) {
-		if name == "" || strings.IndexByte("crapCRAP%", name[0]) < 0 {
-			continue // as none of the names begins
+		if name == "" {
+			continue
+		}
+		switch name[0] { // all that the names can begin with
+		case 'c', 'r', 'a', 'p', 'C', 'R', 'A', 'P', '%':
+		default:
+			continue
 		}
 		for i, want := range selectorNames() {
 			if !readsAs(name, want) {

@@ -25,7 +25,16 @@ func params(query string) func(yield func(name, value string) bool) {
 // once it is unescaped, whatever its case. Azure's services take the names of
 // parameters in any case. It does not allocate.
 func readsAs(escaped, want string) bool {
-	if len(escaped) < len(want) || len(escaped) > len(want) && strings.IndexByte(escaped, '%') < 0 {
+	if len(escaped) <= len(want) {
+		// What is escaped is longer. From the end, for many names begin alike.
+		for i := len(escaped) - 1; i >= 0 && len(escaped) == len(want); i-- {
+			if lower(escaped[i]) != want[i] {
+				return false
+			}
+		}
+		return len(escaped) == len(want)
+	}
+	if strings.IndexByte(escaped, '%') < 0 {
 		return false
 	}
 	i := 0

@@ -88,3 +88,27 @@ func (s *segments) split(path string) bool {
 	}
 	return true
 }
+
+// isPlainName reports whether a word, perhaps escaped, is made of what documented
+// ones are: ASCII letters, digits, hyphens, underscores, dots and dollars. The
+// attack is "re%C5%BFtype", which is "restype" to whoever folds all of Unicode,
+// and "comp%00".
+func isPlainName(escaped string) bool {
+	for i := 0; i < len(escaped); i++ {
+		c := escaped[i]
+		if c >= 'a' && c <= 'z' {
+			continue // as most are
+		}
+		if c == '%' {
+			if i+2 >= len(escaped) || unhex(escaped[i+1]) < 0 || unhex(escaped[i+2]) < 0 {
+				return false
+			}
+			c = byte(unhex(escaped[i+1])<<4 | unhex(escaped[i+2]))
+			i += 2
+		}
+		if l := lower(c); (l < 'a' || l > 'z') && !isDigit(c) && c != '-' && c != '_' && c != '.' && c != '$' {
+			return false
+		}
+	}
+	return true
+}

@@ -117,6 +117,11 @@ func (t *armTable) find(c *Call, method string) Operation {
 	if doubt == "" && strings.Contains(strings.TrimLeft(c.Path, "/"), "//") {
 		doubt = "it has an empty segment" // behind the scope, which may begin with a slash of its own
 	}
+	for i := 0; i < s.n && doubt == ""; i += 2 {
+		if !isPlainName(s.at[i]) || i+1 < s.n && readsAs(s.at[i], "providers") && !isPlainName(s.at[i+1]) {
+			doubt = "a type or provider in its path holds what no documented one has"
+		}
+	}
 	if doubt != "" {
 		if reads && !mentions(c.Path, "/list") && !mentions(c.Path, "sharedkey") && !mentions(c.Path, "readonlykeys") {
 			return t.generic.read

@@ -176,10 +176,17 @@ next:
 }
 
 // selectorsOf reads the parameters that decide. One that is there twice, or
-// with no value, could be read in several ways.
+// with no value, could be read in several ways, and so could a query that some
+// server splits, trims or folds otherwise than Storage is known to.
 func selectorsOf(query string) (values [selectorCount]string, reason string) {
 	var seen [selectorCount]bool
+	if strings.IndexByte(query, ';') >= 0 {
+		return values, "its query has a semicolon, where some servers split"
+	}
 	for name, value := range params(query) {
+		if !isPlainName(name) {
+			return values, "the name of a parameter holds what no documented one has"
+		}
 		if name == "" {
 			continue
 		}
@@ -298,7 +305,7 @@ func tablePlace(path string) (at places, reason string) {
 	if doubt := doubtOf(name, true); doubt != "" {
 		return 0, doubt
 	}
-	if name == "" || strings.Contains(name, "/") || strings.Contains(key, "/") {
+	if name == "" || !isPlainName(name) || strings.Contains(key, "/") {
 		return 0, notDocumented
 	}
 	if keyed {

@@ -215,6 +215,11 @@ func (t *vaultTable) find(c *Call, method string, k kind) Operation {
 	if !s.split(c.Path) || s.n >= len(t) {
 		return unknown(k, notDocumented)
 	}
+	for _, segment := range s.at[:s.n] {
+		if !isPlainName(segment) {
+			return unknown(k, "its path holds what no name in a vault has")
+		}
+	}
 	verb := verbOf(method)
 rows:
 	for i := range t[s.n] {

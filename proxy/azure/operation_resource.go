@@ -113,11 +113,14 @@ func (t *armTable) find(c *Call, method string) Operation {
 	if reads && endsIn(c.Path, "/functions/admin/token") {
 		return t.functionToken
 	}
-	doubt := doubtOf(c.Path, true)
+	doubt, simple := "", isSimple(c.Path)
+	if !simple {
+		doubt = doubtOf(c.Path, true)
+	}
 	if doubt == "" && strings.Contains(strings.TrimLeft(c.Path, "/"), "//") {
 		doubt = "it has an empty segment" // behind the scope, which may begin with a slash of its own
 	}
-	for i := 0; i < s.n && doubt == ""; i += 2 {
+	for i := 0; !simple && doubt == "" && i < s.n; i += 2 {
 		if !isPlainName(s.at[i]) || i+1 < s.n && readsAs(s.at[i], "providers") && !isPlainName(s.at[i+1]) {
 			doubt = "a type or provider in its path holds what no documented one has"
 		}

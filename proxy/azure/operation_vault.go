@@ -205,8 +205,11 @@ func compileVault(service string, hsm bool) (table vaultTable, list []OperationI
 // nothing, for clients put two slashes behind the vault's URL, and where a
 // version is left out.
 func (t *vaultTable) find(c *Call, method string, k kind) Operation {
-	if doubt := doubtOf(c.Path, true); doubt != "" {
-		return unknown(k, doubt)
+	simple := isSimple(c.Path)
+	if !simple {
+		if doubt := doubtOf(c.Path, true); doubt != "" {
+			return unknown(k, doubt)
+		}
 	}
 	if reason := overridesPath(c); reason != "" {
 		return unknown(k, reason)
@@ -216,7 +219,7 @@ func (t *vaultTable) find(c *Call, method string, k kind) Operation {
 		return unknown(k, notDocumented)
 	}
 	for _, segment := range s.at[:s.n] {
-		if !isPlainName(segment) {
+		if !simple && !isPlainName(segment) {
 			return unknown(k, "its path holds what no name in a vault has")
 		}
 	}

@@ -74,42 +74,16 @@ func (c *compiler) noOperation(name string, list []azure.OperationInfo) string {
 	case has(azure.Operations(), name):
 		return fmt.Sprintf("%s is no operation of %s, to which the route's hosts belong; give each service a route of its own", name, c.route.Service.Name)
 	}
-	best, distance := "", len(name)/2+1
-	for _, info := range list {
-		candidates := []string{info.Name}
+	known := make([]string, len(list))
+	for i, info := range list {
+		known[i] = info.Name
 		if strings.HasSuffix(name, ".*") {
-			candidates[0] = info.Name[:strings.LastIndexByte(info.Name, '.')] + ".*"
-		}
-		if d := edits(strings.ToLower(name), candidates[0]); d < distance {
-			best, distance = candidates[0], d
+			known[i] = info.Name[:strings.LastIndexByte(info.Name, '.')] + ".*"
 		}
 	}
+	best := Nearest(name, len(name)/2, known)
 	if best == "" {
 		return fmt.Sprintf("no operation is called %q; docs/services.md lists them", name)
 	}
 	return fmt.Sprintf("no operation is called %q; write %s if that is meant, docs/services.md lists them all", name, best)
-}
-
-// edits counts the letters to insert, remove or replace to make b of a.
-func edits(a, b string) int {
-	if len(a) > 64 { // no name is that long
-		return len(a)
-	}
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			replace := diagonal
-			if a[i] != b[j] {
-				replace++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(replace, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

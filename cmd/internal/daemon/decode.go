@@ -10,6 +10,8 @@ import (
 	"unicode"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/bearerd/bearerd/proxy/route"
 )
 
 // Mistake is one thing that is wrong in a configuration file.
@@ -250,39 +252,12 @@ func join(path, name string) string {
 // suggest names the known key that was probably meant, else all that there are.
 func (o object) suggest(name string) string {
 	names := make([]string, len(o))
-	best, distance := "", max(1, (len(name)+1)/3)+1
 	for i, k := range o {
 		names[i] = k.name
-		if d := edits(strings.ToLower(name), k.name); d < distance {
-			best, distance = k.name, d
-		}
 	}
+	best := route.Nearest(name, max(1, (len(name)+1)/3), names)
 	if best != "" {
 		return fmt.Sprintf("write %s if that is meant, or remove it", best)
 	}
 	return "use " + strings.Join(names, ", ") + ", or remove it"
-}
-
-// edits counts the letters to insert, remove or replace to make b of a.
-func edits(a, b string) int {
-	if len(a) > 64 { // no key is that long
-		return len(a)
-	}
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			replace := diagonal
-			if a[i] != b[j] {
-				replace++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(replace, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

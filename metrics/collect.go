@@ -14,6 +14,9 @@ type TokenSample struct {
 	Identity string
 	Obtained time.Time
 	Expires  time.Time // zero: there is none yet
+	Next     time.Time // of the next attempt
+	State    string    // one of the cache's: absent, fresh, due, expired
+	Class    string    // of the last attempt's failure; empty: it did not fail
 }
 
 // CollectTokens sets who is asked, at each scrape, which tokens there are. It
@@ -33,12 +36,18 @@ type tokenCollector struct {
 	samples  *atomic.Pointer[func() []TokenSample]
 	expiry   *prometheus.Desc
 	obtained *prometheus.Desc
+	next     *prometheus.Desc
+	state    *prometheus.Desc
+	failing  *prometheus.Desc
 }
 
 // Describe implements prometheus.Collector.
 func (c *tokenCollector) Describe(ch chan<- *prometheus.Desc) {
 	ch <- c.expiry
 	ch <- c.obtained
+	ch <- c.next
+	ch <- c.state
+	ch <- c.failing
 }
 
 // Collect implements prometheus.Collector.
@@ -59,6 +68,15 @@ func (c *tokenCollector) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(c.expiry, prometheus.GaugeValue, unixSeconds(s.Expires), k.audience, k.identity)
 		if !s.Obtained.IsZero() {
 			ch <- prometheus.MustNewConstMetric(c.obtained, prometheus.GaugeValue, unixSeconds(s.Obtained), k.audience, k.identity)
+		}
+		if !s.Next.IsZero() {
+			ch <- prometheus.MustNewConstMetric(c.next, prometheus.GaugeValue, unixSeconds(s.Next), k.audience, k.identity)
+		}
+		if s.State != "" {
+			ch <- prometheus.MustNewConstMetric(c.state, prometheus.GaugeValue, 1, k.audience, k.identity, s.State)
+		}
+		if s.Class != "" {
+			ch <- prometheus.MustNewConstMetric(c.failing, prometheus.GaugeValue, 1, k.audience, k.identity, s.Class)
 		}
 	}
 }

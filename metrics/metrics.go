@@ -111,6 +111,12 @@ func New(version string) *Metrics {
 			"When the token ends, in Unix time; 0 while there is none.", tokenLabels()...),
 		obtained: b.desc(KindGauge, "token_obtained_timestamp_seconds",
 			"When the token was obtained, in Unix time. Its age is time() less this.", tokenLabels()...),
+		next: b.desc(KindGauge, "token_next_attempt_timestamp_seconds",
+			"When the token is asked for next, a pause included, in Unix time.", tokenLabels()...),
+		state: b.desc(KindGauge, "token_state",
+			"1, with how the token stands.", append(tokenLabels(), Label{"state", "`absent`, `fresh`, `due` (its refresh is late) or `expired`"})...),
+		failing: b.desc(KindGauge, "token_failing",
+			"1, with the class of the failure, while the last attempt to get the token failed.", append(tokenLabels(), Label{"class", "`unavailable`, `throttled`, `updating`, `not_assigned`, `misconfigured`, `denied` or `malformed`"})...),
 	})
 	m.tokenRequests = b.closed("token_requests_total", "Tokens that calls needed.", "result", tokenResults())
 	m.tokenRefreshes = b.closed("token_refreshes_total", "Attempts to get a token, in the background or for a waiting call.", "result", refreshResults())

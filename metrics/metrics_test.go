@@ -31,6 +31,7 @@ func used() *Metrics {
 		return []TokenSample{{
 			Audience: "https://vault.azure.net", Identity: "system-assigned",
 			Obtained: time.UnixMilli(1_700_000_000_500), Expires: time.Unix(1_700_086_400, 0),
+			Next: time.Unix(1_700_043_200, 0), State: "due", Class: "throttled",
 		}}
 	})
 	m.CollectThrottle(func() (time.Time, float64) { return time.Unix(1_700_000_060, 0), 2.5 })
@@ -139,28 +140,31 @@ func TestCounts(t *testing.T) {
 	l.Accepted()
 	l.Closed()
 	wantValues(t, m, map[string]float64{
-		`bearerd_errors_total{code="BearerdTokenUnavailable"}`:                                                    2,
-		`bearerd_upstream_errors_total{cause="dns"}`:                                                              1,
-		`bearerd_upstream_errors_total{cause="other"}`:                                                            1,
-		`bearerd_upstream_errors_total{cause="tls"}`:                                                              0,
-		`bearerd_token_requests_total{result="hit"}`:                                                              1,
-		`bearerd_token_refreshes_total{result="same_token"}`:                                                      1,
-		`bearerd_token_refreshes_total{result="throttled"}`:                                                       1,
-		`bearerd_imds_requests_total{code="429"}`:                                                                 1,
-		`bearerd_imds_requests_total{code="other"}`:                                                               1,
-		`bearerd_imds_request_duration_seconds_count`:                                                             2,
-		`bearerd_imds_throttle_pauses_total`:                                                                      1,
-		`bearerd_imds_throttle_paused_seconds_total`:                                                              1.5,
-		`bearerd_imds_rate`:                                                                                       2.5,
-		`bearerd_imds_paused_until_timestamp_seconds`:                                                             1_700_000_060,
-		`bearerd_connections_limited_total{limit="per_caller"}`:                                                   1,
-		`bearerd_connections_open{listener="127.0.0.1:8180"}`:                                                     1,
-		`bearerd_connections_accepted_total{listener="127.0.0.1:8180"}`:                                           2,
-		`bearerd_authority_expiry_timestamp_seconds`:                                                              1_800_000_000,
-		`bearerd_config_last_reload_successful`:                                                                   0,
-		`bearerd_config_last_reload_success_timestamp_seconds`:                                                    1_700_000_000,
-		`bearerd_token_expiry_timestamp_seconds{audience="https://vault.azure.net",identity="system-assigned"}`:   1_700_086_400,
-		`bearerd_token_obtained_timestamp_seconds{audience="https://vault.azure.net",identity="system-assigned"}`: 1_700_000_000.5,
+		`bearerd_errors_total{code="BearerdTokenUnavailable"}`:                                                        2,
+		`bearerd_upstream_errors_total{cause="dns"}`:                                                                  1,
+		`bearerd_upstream_errors_total{cause="other"}`:                                                                1,
+		`bearerd_upstream_errors_total{cause="tls"}`:                                                                  0,
+		`bearerd_token_requests_total{result="hit"}`:                                                                  1,
+		`bearerd_token_refreshes_total{result="same_token"}`:                                                          1,
+		`bearerd_token_refreshes_total{result="throttled"}`:                                                           1,
+		`bearerd_imds_requests_total{code="429"}`:                                                                     1,
+		`bearerd_imds_requests_total{code="other"}`:                                                                   1,
+		`bearerd_imds_request_duration_seconds_count`:                                                                 2,
+		`bearerd_imds_throttle_pauses_total`:                                                                          1,
+		`bearerd_imds_throttle_paused_seconds_total`:                                                                  1.5,
+		`bearerd_imds_rate`:                                                                                           2.5,
+		`bearerd_imds_paused_until_timestamp_seconds`:                                                                 1_700_000_060,
+		`bearerd_connections_limited_total{limit="per_caller"}`:                                                       1,
+		`bearerd_connections_open{listener="127.0.0.1:8180"}`:                                                         1,
+		`bearerd_connections_accepted_total{listener="127.0.0.1:8180"}`:                                               2,
+		`bearerd_authority_expiry_timestamp_seconds`:                                                                  1_800_000_000,
+		`bearerd_config_last_reload_successful`:                                                                       0,
+		`bearerd_config_last_reload_success_timestamp_seconds`:                                                        1_700_000_000,
+		`bearerd_token_expiry_timestamp_seconds{audience="https://vault.azure.net",identity="system-assigned"}`:       1_700_086_400,
+		`bearerd_token_obtained_timestamp_seconds{audience="https://vault.azure.net",identity="system-assigned"}`:     1_700_000_000.5,
+		`bearerd_token_next_attempt_timestamp_seconds{audience="https://vault.azure.net",identity="system-assigned"}`: 1_700_043_200,
+		`bearerd_token_state{audience="https://vault.azure.net",identity="system-assigned",state="due"}`:              1,
+		`bearerd_token_failing{audience="https://vault.azure.net",class="throttled",identity="system-assigned"}`:      1,
 	})
 	if builds := scrape(t, m, "bearerd_build_info"); len(builds) != 1 {
 		t.Errorf("build_info: %v", builds)

@@ -193,6 +193,7 @@ func TestStartServesAndShutdownEnds(t *testing.T) {
 	for _, want := range []string{
 		`bearerd_requests_total{code="2xx",method="GET",route="keyvault"} 1`,
 		`bearerd_imds_requests_total{code="200"} 1`,
+		`bearerd_token_state{audience="https://vault.azure.net",identity="system-assigned",state="fresh"} 1`,
 		`bearerd_token_refreshes_total{result="success"} 1`,
 		`bearerd_connections_accepted_total{listener="127.0.0.1:0"} `,
 		`bearerd_token_expiry_timestamp_seconds{audience="https://vault.azure.net",identity="system-assigned"} 1.`,
@@ -238,6 +239,16 @@ func TestReadinessNamesTheMissingToken(t *testing.T) {
 		status, body := r.get("http://" + r.AdminAddress() + "/readyz")
 		return status == http.StatusServiceUnavailable && strings.Contains(body, "https://vault.azure.net") && strings.Contains(body, "az vm identity assign")
 	})
+	_, page := r.get("http://" + r.AdminAddress() + "/metrics")
+	for _, want := range []string{
+		`bearerd_token_state{audience="https://vault.azure.net",identity="system-assigned",state="absent"} 1`,
+		`bearerd_token_failing{audience="https://vault.azure.net",class="not_assigned",identity="system-assigned"} 1`,
+		`bearerd_token_next_attempt_timestamp_seconds{audience="https://vault.azure.net",identity="system-assigned"} 1.`,
+	} {
+		if !strings.Contains(page, want) {
+			t.Errorf("/metrics lacks %s", want)
+		}
+	}
 	for _, probe := range []string{"/livez", "/startupz"} {
 		if status, body := r.get("http://" + r.AdminAddress() + probe); status != http.StatusOK {
 			t.Errorf("%s is %d %s", probe, status, body)

@@ -87,7 +87,14 @@ func (d *Daemon) tokenStatus() (all []admin.Token) {
 // tokenSamples are the same for the metrics.
 func (d *Daemon) tokenSamples() (all []metrics.TokenSample) {
 	for _, t := range d.tokens.Status() {
-		all = append(all, metrics.TokenSample{Audience: t.Key.Audience, Identity: t.Key.Identity.String(), Obtained: t.Obtained, Expires: t.Expires})
+		sample := metrics.TokenSample{
+			Audience: t.Key.Audience, Identity: t.Key.Identity.String(), Obtained: t.Obtained, Expires: t.Expires,
+			Next: t.NextAttempt, State: t.State.String(),
+		}
+		if t.Err != nil {
+			sample.Class = t.Class.String()
+		}
+		all = append(all, sample)
 	}
 	return all
 }

@@ -36,6 +36,12 @@ func (id Identity) Validate() error {
 	return nil
 }
 
+// Pinned reports whether an id says which identity is meant, rather than leaving
+// the choice to the source.
+func (id Identity) Pinned() bool {
+	return id.ClientID != "" || id.ObjectID != "" || id.ResourceID != ""
+}
+
 // String names the identity for logs, metrics and people.
 func (id Identity) String() string {
 	name := "system-assigned"

@@ -112,6 +112,12 @@ type Claims struct {
 	Expires    time.Time
 }
 
+// UserAssigned reports whether the resource is a user-assigned identity, rather
+// than the machine that has a system-assigned one.
+func (c Claims) UserAssigned() bool {
+	return strings.Contains(strings.ToLower(c.ResourceID), "/userassignedidentities/")
+}
+
 // Claims reads the token's claims. The error tells nothing of its content.
 func (t *Token) Claims() (Claims, error) {
 	parts := strings.Split(t.held().secret, ".")

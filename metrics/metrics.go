@@ -26,6 +26,7 @@ type Metrics struct {
 	Replays         prometheus.Counter // calls sent once more with another token
 	TunnelsOpen     prometheus.Gauge   // tunnels and WebSockets
 	AuthorityLeaves prometheus.Gauge   // leaves in memory
+	IdentityChanges prometheus.Counter // of whom an identity's tokens are issued to
 
 	registry  *prometheus.Registry
 	described []Description
@@ -120,6 +121,9 @@ func New(version string) *Metrics {
 	})
 	m.tokenRequests = b.closed("token_requests_total", "Tokens that calls needed.", "result", tokenResults())
 	m.tokenRefreshes = b.closed("token_refreshes_total", "Attempts to get a token, in the background or for a waiting call.", "result", refreshResults())
+
+	m.IdentityChanges = b.counter("identity_changes_total",
+		"Times that the tokens of an identity were issued to another principal than before; `/status` tells which.")
 
 	m.metadataRequests = b.closed("metadata_requests_total",
 		"Calls for a token that bearerd answered in IMDS's place.", "code", metadataCodes())

@@ -50,12 +50,13 @@ It asks IMDS itself, once for each token that the routes need; each failure ends
 
 // examination is one run of doctor.
 type examination struct {
-	out    io.Writer
-	config *daemon.Config
-	imds   *imds.Client
-	tokens *source.Mux
-	now    func() time.Time
-	failed int
+	out      io.Writer
+	config   *daemon.Config
+	imds     *imds.Client
+	tokens   *source.Mux
+	now      func() time.Time
+	failed   int
+	unpinned []imds.Identity // that the operator was told of
 }
 
 func (e *examination) ok(format string, args ...any) {
@@ -126,7 +127,24 @@ func (e *examination) token(ctx context.Context, id imds.Identity, audience stri
 		return
 	}
 	e.ok("token for %s (%s): it is valid for %s", audience, id, token.Expires().Sub(e.now()).Round(time.Minute))
+	e.pin(id, token)
 	e.clock(token)
+}
+
+// pin tells, once for an identity that the configuration leaves to IMDS, which
+// one that is, and how to keep to it: where a user-assigned one is the machine's
+// only one, IMDS picks another as soon as a policy adds a system-assigned one.
+func (e *examination) pin(id imds.Identity, token *imds.Token) {
+	claims, err := token.Claims()
+	if err != nil || claims.ResourceID == "" || id.Pinned() || slices.Contains(e.unpinned, id) {
+		return
+	}
+	e.unpinned = append(e.unpinned, id)
+	if line := daemon.Pin(claims); line != "" {
+		e.warn("identity: none is configured, and IMDS picks the user-assigned %s (object id %s) as long as it is the only one; to pin it, write %s", claims.ResourceID, claims.ObjectID, line)
+		return
+	}
+	e.ok("identity: none is configured, and tokens are issued to the system-assigned one of %s (object id %s)", claims.ResourceID, claims.ObjectID)
 }
 
 // clock compares this machine's with the token issuer's.

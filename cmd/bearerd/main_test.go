@@ -66,6 +66,32 @@ func TestTokenAsksForTheAudiencesOfTheCloudThatIMDSNames(t *testing.T) {
 	}
 }
 
+// A policy that adds a system-assigned identity would change whose tokens are
+// used, so doctor tells once how to name the one that IMDS picks.
+func TestDoctorTellsToPinTheIdentity(t *testing.T) {
+	reports := imdstest.Identity{ClientID: "11111111-1111-1111-1111-111111111111", ObjectID: "o1",
+		ResourceID: "/subscriptions/s/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/reports"}
+	server := httptest.NewServer(imdstest.New(imdstest.Options{NoSystem: true, Identities: []imdstest.Identity{reports}}))
+	defer server.Close()
+	file := filepath.Join(t.TempDir(), "bearerd.yaml")
+	const line = `identity: {client_id: "11111111-1111-1111-1111-111111111111"}`
+	for pinned, want := range map[string]int{"": 1, line + "\n": 0} {
+		if err := os.WriteFile(file, []byte(pinned+imdsConfigs(server.URL)["imds.yaml"]), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var out, errs bytes.Buffer
+		if code := run([]string{"doctor", "--config", file}, &out, &errs); code != exitOK {
+			t.Errorf("exit code %d\n%s%s", code, &out, &errs)
+		}
+		if n := strings.Count(out.String(), "warn  identity: none is configured, and IMDS picks the user-assigned "+reports.ResourceID+" (object id o1)"); n != want {
+			t.Errorf("told %d times, want %d:\n%s", n, want, &out)
+		}
+		if n := strings.Count(out.String(), "write "+line+"\n"); n != want {
+			t.Errorf("the line is there %d times, want %d:\n%s", n, want, &out)
+		}
+	}
+}
+
 // A token that nobody has received must not look as if it were given.
 func TestTokenThatCannotBeWrittenIsAFailure(t *testing.T) {
 	server := httptest.NewServer(imdstest.New(imdstest.Options{}))

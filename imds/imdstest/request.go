@@ -102,6 +102,8 @@ func (s *Server) identify(query url.Values) (machineIdentity, *reply) {
 			named++
 		}
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	switch {
 	case named > 1:
 		return bad("client_id, object_id and msi_res_id exclude one another")

@@ -68,6 +68,23 @@ func TestResourcesMayBeNamed(t *testing.T) {
 	}
 }
 
+func TestIdentitiesChangeInMidRun(t *testing.T) {
+	one := Identity{"c1", "o1", "/subscriptions/s/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/one"}
+	s := New(Options{Key: sharedKey(), NoSystem: true, Identities: []Identity{one}})
+	object := func() string { return claimsOf(t, ask(s, nil)).ObjectID }
+	if got := object(); got != "o1" {
+		t.Errorf("the only one is %s", got)
+	}
+	s.Assign(true, one)
+	if got := object(); got != systemIdentity().ObjectID {
+		t.Errorf("after a system-assigned one has come, the token is %s's", got)
+	}
+	s.Assign(false)
+	if w := ask(s, nil); !says(w, 400, "Identity not found") {
+		t.Errorf("without any: %d %s", w.Code, w.Body)
+	}
+}
+
 func TestIdentitiesAreChosen(t *testing.T) {
 	one := Identity{"c1", "o1", "/subscriptions/s/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/one"}
 	two := Identity{"c2", "o2", "/subscriptions/s/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/two"}

@@ -63,7 +63,7 @@ type Server struct {
 	o   Options
 	kid string
 
-	mu     sync.Mutex // guards the fields below
+	mu     sync.Mutex // guards the fields below, and o's identities
 	tokens map[grant]minted
 	script []*Fault
 	record record
@@ -108,6 +108,14 @@ func (s *Server) Forget() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	clear(s.tokens)
+}
+
+// Assign has the machine have these identities from now on, as a policy does
+// that adds one while programs run. Calls by another's name fail.
+func (s *Server) Assign(system bool, identities ...Identity) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.o.NoSystem, s.o.Identities = !system, identities
 }
 
 // Script has the faults happen to the next calls for a token, in order, after

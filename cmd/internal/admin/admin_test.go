@@ -307,6 +307,7 @@ func TestStatusIsStableJSON(t *testing.T) {
 		s.IMDS.PausedUntil = noon.Add(-time.Second) // over
 		s.Tokens[1].Required = true                 // the routes know better
 		s.Tokens = s.Tokens[1:]
+		s.Identities = []Identity{{Identity: system, Principal: Principal{"o2", "/subscriptions/s/vm"}, ChangedAt: noon.Add(time.Millisecond), Previous: &Principal{ObjectID: "o1"}}}
 	})
 	a := g.send("GET", "/status")
 	var got, want any
@@ -325,6 +326,9 @@ func TestStatusIsStableJSON(t *testing.T) {
   "tokens": [
     {"identity": "system-assigned", "audience": "https://storage.azure.com/", "state": "absent", "usable": false, "required": false, "failures": 3,
      "error": "token for storage: status 400; correct the route's audience", "class": "misconfigured", "hint": "correct the route's audience"}
+  ],
+  "identities": [
+    {"identity": "system-assigned", "object_id": "o2", "resource_id": "/subscriptions/s/vm", "changed_at": "2026-11-24T12:00:00Z", "previous": {"object_id": "o1"}}
   ],
   "imds": {"endpoint": "http://169.254.169.254", "rate": 5},
   "authority": {"fingerprint": "AB:CD", "expires": "2036-11-24T12:00:00Z", "permitted": ["vault.azure.net"]},

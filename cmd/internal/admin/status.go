@@ -9,16 +9,17 @@ import (
 // Status is how a daemon stands. It holds no token, key or credential, and its
 // field names in JSON are stable.
 type Status struct {
-	Version   string     `json:"version"`
-	StartedAt time.Time  `json:"started_at"`
-	Stopping  bool       `json:"stopping"` // it drains; no longer ready
-	Cloud     string     `json:"cloud"`
-	Listeners []Listener `json:"listeners"`
-	Routes    []Route    `json:"routes"`
-	Tokens    []Token    `json:"tokens"`
-	IMDS      IMDS       `json:"imds"`
-	Authority *Authority `json:"authority"` // nil: no host is intercepted
-	Config    Config     `json:"config"`
+	Version    string     `json:"version"`
+	StartedAt  time.Time  `json:"started_at"`
+	Stopping   bool       `json:"stopping"` // it drains; no longer ready
+	Cloud      string     `json:"cloud"`
+	Listeners  []Listener `json:"listeners"`
+	Routes     []Route    `json:"routes"`
+	Tokens     []Token    `json:"tokens"`
+	Identities []Identity `json:"identities"`
+	IMDS       IMDS       `json:"imds"`
+	Authority  *Authority `json:"authority"` // nil: no host is intercepted
+	Config     Config     `json:"config"`
 }
 
 // Listener is one that callers connect to.
@@ -53,6 +54,21 @@ type Token struct {
 	Error       string    `json:"error,omitempty"`
 	Class       string    `json:"class,omitempty"` // of the error
 	Hint        string    `json:"hint,omitempty"`  // what to do about it
+}
+
+// Identity is whom the tokens of an identity are issued to. One whose tokens do
+// not tell, or of which there was no token yet, is not listed.
+type Identity struct {
+	Identity string `json:"identity"` // as configured
+	Principal
+	ChangedAt time.Time  `json:"changed_at,omitzero"` // zero: it has not, since the start
+	Previous  *Principal `json:"previous,omitempty"`  // before the change
+}
+
+// Principal is what a token says of its identity. It is not verified.
+type Principal struct {
+	ObjectID   string `json:"object_id,omitempty"`
+	ResourceID string `json:"resource_id,omitempty"` // of a user-assigned identity, or of the machine
 }
 
 // IMDS is how the source of tokens may be asked.
@@ -213,6 +229,10 @@ func reportOf(s Status, now time.Time) report {
 		t := &s.Tokens[i]
 		_, t.Required = required[tokenKey{t.Identity, t.Audience}]
 		t.Obtained, t.Expires, t.NextAttempt = second(t.Obtained), second(t.Expires), second(t.NextAttempt)
+	}
+	s.Identities = list(s.Identities)
+	for i := range s.Identities {
+		s.Identities[i].ChangedAt = second(s.Identities[i].ChangedAt)
 	}
 	if s.Authority != nil {
 		a := *s.Authority

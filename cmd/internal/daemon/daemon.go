@@ -51,14 +51,15 @@ type Daemon struct {
 	log     *zap.Logger
 	metrics *metrics.Metrics
 
-	imds      *imds.Client
-	tokens    *tokens
-	authority *authority.Authority
-	proxy     *proxy.Server
-	admin     *http.Server
-	doors     []*door // where callers connect
-	adminDoor *door
-	metadata  *http.Server // answers at doors in IMDS's mode
+	imds       *imds.Client
+	tokens     *tokens
+	principals *principals
+	authority  *authority.Authority
+	proxy      *proxy.Server
+	admin      *http.Server
+	doors      []*door // where callers connect
+	adminDoor  *door
+	metadata   *http.Server // answers at doors in IMDS's mode
 
 	turn     sync.Mutex            // orders those who replace state, and may be held for long
 	state    atomic.Pointer[state] // replaced, never changed, so that nobody waits for a reload
@@ -158,10 +159,13 @@ func (d *Daemon) sourceOptions() identitysource.Options {
 func (d *Daemon) newTokens(c *Config) *tokens {
 	d.metrics.CollectTokens(d.tokenSamples)
 	d.metrics.CollectThrottle(func() (time.Time, float64) { return d.tokens.Throttle() })
-	source := identitysource.NewMux(d.imds, d.sourceOptions())
+	d.principals = &principals{
+		source: identitysource.NewMux(d.imds, d.sourceOptions()), changed: d.metrics.IdentityChanges.Inc,
+		log: d.log, now: time.Now, known: make(map[imds.Identity]principal),
+	}
 	return newTokens(func() *cache.Cache {
 		return cache.New(cache.Options{
-			Source: source, Rate: c.IMDS.Rate, Burst: c.IMDS.Burst, Concurrency: c.IMDS.Concurrency,
+			Source: d.principals, Rate: c.IMDS.Rate, Burst: c.IMDS.Burst, Concurrency: c.IMDS.Concurrency,
 			TokenWait: max(c.IMDS.TokenWait, 1), // 0 would be the cache's own default
 			IdleAfter: c.IMDS.IdleAfter,
 			Logger:    d.log,

@@ -98,6 +98,7 @@ func (d *Daemon) takeLocked(next state) (err error) {
 		return err
 	}
 	d.metrics.SetRoutes(routeNames(next.routes)...)
+	d.principals.keep(Keys(next.routes, false))
 	d.level.SetLevel(c.Log.Level)
 	return nil
 }

@@ -47,7 +47,7 @@ func (d *Daemon) newMetadata(c *Config) *http.Server {
 // status is how everything stands now.
 func (d *Daemon) status() admin.Status {
 	now := d.state.Load()
-	s := admin.Status{Version: d.version, StartedAt: d.started, Stopping: d.draining.Load(), Tokens: d.tokenStatus()}
+	s := admin.Status{Version: d.version, StartedAt: d.started, Stopping: d.draining.Load(), Tokens: d.tokenStatus(), Identities: d.principals.status()}
 	for _, l := range d.doors {
 		s.Listeners = append(s.Listeners, admin.Listener{Address: l.shown(), Mode: l.mode.String(), Up: !l.failed.Load()})
 	}

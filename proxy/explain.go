@@ -49,6 +49,9 @@ func Explain(c *azure.Call, d route.Decision) []FieldChange {
 	}
 	if d.Action == route.Inject {
 		changes = append(changes, FieldChange{"Authorization", "Bearer [token]"})
+		if d.Source.Authorised() {
+			changes = append(changes, FieldChange{sourceAuthorization, "Bearer [token]"})
+		}
 	}
 	return onePerField(changes)
 }

@@ -112,6 +112,9 @@ func (x *exchange) forward() *problem {
 	if reason := targetProblem(x.call.Path, x.call.Query); reason != "" {
 		return problemf(http.StatusBadRequest, CodeBadRequest, "the request target cannot be passed on as it is: %s", reason)
 	}
+	if x.base != nil {
+		x.mapSources()
+	}
 	x.decision = x.settings.routes.Decide(&x.call, x.s.now())
 	switch x.decision.Action {
 	case route.Refuse:
@@ -125,7 +128,7 @@ func (x *exchange) forward() *problem {
 	if x.url, ok = upstreamURL(&x.call, x.decision.Action != route.Tunnel, strings.HasSuffix(x.r.RequestURI, "?")); !ok {
 		return problemf(http.StatusBadRequest, CodeBadRequest, "the request target cannot be passed on as it is: it starts with two slashes and holds what must be escaped")
 	}
-	token, p := x.token()
+	token, p := x.token(&x.decision)
 	if p != nil {
 		return p
 	}
@@ -136,20 +139,27 @@ func (x *exchange) forward() *problem {
 	if x.body != nil {
 		defer x.body.release()
 	}
-	answer, edits, err := x.send(token)
+	edits := editRequest(&x.call, x.decision, token, x.mapsLinks())
+	if x.decision.Source.Authorised() {
+		if edits.source, p = x.token(&x.decision.Source.Decision); p != nil {
+			return p
+		}
+	}
+	answer, err := x.send(&edits)
 	if err != nil {
 		return x.noAnswer(err)
 	}
 	defer answer.Body.Close()
-	return x.respond(answer, edits)
+	return x.respond(answer, &edits)
 }
 
-// token gets what an injected call carries, and nil for any other.
-func (x *exchange) token() (*imds.Token, *problem) {
-	if x.decision.Action != route.Inject {
+// token gets what a call that was decided on carries, and nil for one that is
+// not injected.
+func (x *exchange) token(d *route.Decision) (*imds.Token, *problem) {
+	if d.Action != route.Inject {
 		return nil, nil
 	}
-	token, err := x.s.tokens.Token(x.r.Context(), x.key())
+	token, err := x.s.tokens.Token(x.r.Context(), keyOf(d.Route))
 	if err != nil {
 		if x.r.Context().Err() != nil {
 			return nil, clientGone(err)
@@ -159,9 +169,7 @@ func (x *exchange) token() (*imds.Token, *problem) {
 	return token, nil
 }
 
-func (x *exchange) key() cache.Key {
-	return cache.Key{Identity: x.decision.Route.Identity, Audience: x.decision.Route.Audience}
-}
+func keyOf(r *route.Route) cache.Key { return cache.Key{Identity: r.Identity, Audience: r.Audience} }
 
 // challenge answers a Key Vault client's probe as the vault would.
 //
@@ -199,24 +207,26 @@ func (x *exchange) openBody() {
 
 // send makes the call, and makes it once more where the service rejects the
 // token, there is another one, and the body can be sent again.
-func (x *exchange) send(token *imds.Token) (*http.Response, *requestEdits, error) {
-	edits := editRequest(&x.call, x.decision, token, x.mapsLinks())
-	answer, err := x.attempt(&edits)
-	if err != nil || token == nil || answer.StatusCode != http.StatusUnauthorized ||
-		!azure.TokenRejected(answer.Header["Www-Authenticate"]) {
-		return answer, &edits, err
+func (x *exchange) send(edits *requestEdits) (*http.Response, error) {
+	answer, err := x.attempt(edits)
+	if err != nil || edits.token == nil || answer.StatusCode != http.StatusUnauthorized ||
+		azure.SourceRejected(answer.Header.Get("X-Ms-Error-Code")) || !azure.TokenRejected(answer.Header["Www-Authenticate"]) {
+		return answer, err
 	}
 	// Even where this call cannot be sent again, the app's next one is served.
-	fresh, err := x.s.tokens.Renew(x.r.Context(), x.key(), token)
-	if err != nil || fresh.Equal(token) {
-		return answer, &edits, nil
+	fresh, err := x.s.tokens.Renew(x.r.Context(), keyOf(x.decision.Route), edits.token)
+	if err != nil || fresh.Equal(edits.token) {
+		return answer, nil
+	}
+	if edits.source.Equal(edits.token) {
+		edits.source = fresh
 	}
 	edits.token = fresh
-	again, err := x.attempt(&edits)
+	again, err := x.attempt(edits)
 	if errors.Is(err, errFenced) {
-		return answer, &edits, nil
+		return answer, nil
 	}
 	x.s.metrics.Replays.Inc()
 	answer.Body.Close()
-	return again, &edits, err
+	return again, err
 }

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -63,6 +64,33 @@ func (b *baseURL) mapURL(link string) (string, bool) {
 		return "", false
 	}
 	return b.origin + b.prefix + tail, true
+}
+
+// mapSources has the fields that name a source by one of our base URLs, as an app
+// that knows no other name writes it, name the upstream's. It comes before the
+// decision, so that what is judged is what is sent.
+func (x *exchange) mapSources() {
+	for _, name := range [...]string{"X-Ms-Copy-Source", "X-Ms-File-Rename-Source"} {
+		values := x.r.Header[name]
+		if len(values) != 1 {
+			continue
+		}
+		rest, ok := cutPrefixFold(values[0], x.base.origin+"/")
+		if !ok {
+			continue
+		}
+		gateway, target := rest, ""
+		if i := strings.IndexAny(rest, "/?"); i >= 0 {
+			gateway, target = rest[:i], rest[i:]
+		}
+		if r, ok := x.settings.routes.Gateway(gateway); ok {
+			host := r.GatewayHost
+			if r.GatewayPort != 443 {
+				host = net.JoinHostPort(host, strconv.Itoa(int(r.GatewayPort)))
+			}
+			x.r.Header[name] = []string{"https://" + host + target}
+		}
+	}
 }
 
 // mapHeader maps a header's URL, which may be relative to the upstream's root.

@@ -22,6 +22,7 @@ type requestEdits struct {
 	routed    bool
 	keepOwn   bool        // the caller's Authorization stays
 	token     *imds.Token // nil: none is attached
+	source    *imds.Token // for the service to read the source of a copy with; nil: none
 	set       []azure.Field
 	named     []string // what the caller's Connection names, canonical
 	websocket bool
@@ -42,6 +43,9 @@ func editRequest(c *azure.Call, d route.Decision, token *imds.Token, plain bool)
 	if d.Action == route.Inject {
 		e.token = token
 		e.set = d.Route.Service.Fields(c)
+		if d.Source.Authorised() {
+			e.set = append(e.set, d.Route.Service.SourceFields(c)...)
+		}
 	}
 	if plain {
 		e.set = append(e.set, azure.Field{Name: "Accept-Encoding", Value: "identity"})
@@ -59,6 +63,8 @@ func (e *requestEdits) drops(name string) bool {
 		// The attack is a caller that gets its own header sent beside ours, or,
 		// as a trailer, after ours.
 		return !e.keepOwn
+	case sourceAuthorization:
+		return e.source != nil
 	case "Host":
 		// HTTP/2 carries it beside :authority. The target decides.
 		return true
@@ -109,11 +115,20 @@ func (e *requestEdits) apply(in http.Header) http.Header {
 	return out
 }
 
-// authorize attaches the token. It comes last, so that nothing that the caller
+// sourceAuthorization is the field by which Storage is let read the source of a
+// copy.
+const sourceAuthorization = "X-Ms-Copy-Source-Authorization"
+
+// authorize attaches the tokens. It comes last, so that nothing that the caller
 // sent (a Connection header that names Authorization, say) can remove it.
 func (e *requestEdits) authorize(out http.Header) {
 	if e.token != nil {
 		e.token.SetAuthHeader(out)
+	}
+	if e.source != nil {
+		var value = make(http.Header, 1)
+		e.source.SetAuthHeader(value)
+		out[sourceAuthorization] = value["Authorization"]
 	}
 }
 

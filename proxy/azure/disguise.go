@@ -32,7 +32,7 @@ func (s *Service) DisguiseOf(c *Call, op Operation, byPath, named bool) Disguise
 	}
 	switch s.kind {
 	case storageKind:
-		return storageDisguise(c, byPath, named)
+		return linkDisguise(c, byPath)
 	case armKind:
 		if named && op.template {
 			return Disguise{}
@@ -57,21 +57,12 @@ func genericDisguise(c *Call, byPath bool) Disguise {
 	return Disguise{}
 }
 
-// storageDisguise knows
-// https://learn.microsoft.com/rest/api/storageservices/.
-func storageDisguise(c *Call, byPath, named bool) Disguise {
-	for _, name := range [...]string{"X-Ms-Rename-Source", "X-Ms-File-Rename-Source"} {
-		if _, count := c.first(name); count > 0 && (byPath || !named) {
-			return Disguise{Reason: "a rename removes another path"}
-		}
-	}
-	if !byPath {
-		return Disguise{}
-	}
-	for _, name := range [...]string{"X-Ms-Copy-Source", "X-Ms-File-Target-File"} {
-		if _, count := c.first(name); count > 0 {
-			return Disguise{Reason: "a copy or link reads another path"}
-		}
+// linkDisguise knows Files' hard and symbolic links
+// (https://learn.microsoft.com/rest/api/storageservices/create-hard-link). What
+// is copied or moved is judged as a call of its own; see SourceOf.
+func linkDisguise(c *Call, byPath bool) Disguise {
+	if _, count := c.first("X-Ms-File-Target-File"); count > 0 && byPath {
+		return Disguise{Reason: "a link reads another path"}
 	}
 	return Disguise{}
 }

@@ -49,7 +49,8 @@ func (s *Service) EffectiveMethod(c *Call) string {
 func DecidesOperation(field string) bool {
 	switch field {
 	case "X-Http-Method-Override", "X-Http-Method", "X-Method-Override", "X-Original-Url", "X-Rewrite-Url",
-		"X-Ms-Copy-Source", "X-Ms-Rename-Source", "X-Ms-File-Rename-Source", "X-Ms-File-Target-File":
+		copySource, renameSource, fileRenameSource, sourceAuthorization,
+		"X-Ms-Requires-Sync", "X-Ms-Blob-Type", "X-Ms-File-Target-File":
 		return true
 	}
 	return false

@@ -72,6 +72,9 @@ func compileStorage(api storageAPI) (table storageTable, list []OperationInfo) {
 		}
 		list = append(list, OperationInfo{op, requestText(api, row.request)})
 	}
+	for _, moved := range movedAway(api) {
+		list = append(list, OperationInfo{Operation{Name: moved[0]}, moved[1]})
+	}
 	list = append(list, OperationInfo{Operation{Name: preflight}, "OPTIONS of any path"})
 	return table, list
 }
@@ -218,11 +221,11 @@ func selectorsOf(query string) (values [selectorCount]string, reason string) {
 // sourceOf reports whether a field names what is copied or moved, which makes
 // the call another one.
 func sourceOf(c *Call, api storageAPI) (source bool, reason string) {
-	own := "X-Ms-Copy-Source"
+	own := copySource
 	if api == dfsAPI {
-		own = "X-Ms-Rename-Source"
+		own = renameSource
 	}
-	for _, name := range [...]string{"X-Ms-Copy-Source", "X-Ms-Rename-Source"} {
+	for _, name := range [...]string{copySource, renameSource} {
 		_, count := c.first(name)
 		switch {
 		case count == 0:

@@ -209,6 +209,21 @@ func fileRows() []storageRow {
 	}
 }
 
+// movedAway are the operations that renames are to their sources, and where
+// those are named. No request is one by itself.
+func movedAway(api storageAPI) [][2]string {
+	switch api {
+	case dfsAPI:
+		return [][2]string{{"storage.dfs.path.renamefrom", "the path that x-ms-rename-source names"}}
+	case fileAPI:
+		return [][2]string{
+			{"storage.file.renamefrom", "the file that x-ms-file-rename-source names"},
+			{"storage.file.directory.renamefrom", "the directory that x-ms-file-rename-source names"},
+		}
+	}
+	return nil
+}
+
 // commonRows are those of all APIs. Of a user delegation key anybody makes
 // signatures for the account's data.
 func commonRows() []storageRow {

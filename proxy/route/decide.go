@@ -45,6 +45,23 @@ type Decision struct {
 	Operation azure.Operation
 	Code      string // of a Refuse
 	Reason    string // for people; holds no value of the call's fields or query
+	// Source is what becomes of what the call copies or moves away; nil: it names
+	// no source, or gets no token.
+	Source *Source
+}
+
+// Source is what a call names beside its own path, and the decision on the call
+// that would reach that by itself.
+type Source struct {
+	azure.Source
+	Decision Decision
+}
+
+// Authorised reports whether the service is to read the source with the token of
+// the route that takes the source. The attack is a source that is not Storage's,
+// where the token would be shown to whoever answers there.
+func (s *Source) Authorised() bool {
+	return s != nil && s.TakesToken && s.Decision.Action == Inject && s.Decision.Route.Service.IsStorage()
 }
 
 // Decide says what becomes of a call at the time now: the first route that
@@ -54,18 +71,33 @@ type Decision struct {
 //
 // It does not allocate where the call gets a token and brings no Authorization.
 func (t *Table) Decide(c *azure.Call, now time.Time) Decision {
-	candidates, ok := t.byHost.Get(c.Host)
+	m := matcher{table: t, call: c, carrier: c, now: now}
+	return m.decide()
+}
+
+// DecideWithin says what becomes of a call that carrier, a batch to the same
+// host, has in its body. A field that a route requires may be the batch's.
+func (t *Table) DecideWithin(c, carrier *azure.Call, now time.Time) Decision {
+	m := matcher{table: t, call: c, carrier: carrier, now: now}
+	return m.decide()
+}
+
+func (m *matcher) decide() Decision {
+	c := m.call
+	candidates, ok := m.table.byHost.Get(c.Host)
 	if !ok {
 		return Decision{Action: Tunnel, Reason: "no route names the host"}
 	}
-	m := matcher{call: c}
 	var closest *candidate
 	var best mismatch
 	for i := range candidates {
 		miss := m.compare(&candidates[i])
 		if miss.stage == whole {
-			d := candidates[i].route.authorise(c, now)
+			d := candidates[i].route.authorise(c, m.now)
 			d.Operation = m.operation(d.Route.Service)
+			if d.Action == Inject {
+				d.Source = m.sourceAt(d.Route.Service)
+			}
 			return d
 		}
 		if closest == nil || miss.stage > best.stage {
@@ -74,7 +106,7 @@ func (t *Table) Decide(c *azure.Call, now time.Time) Decision {
 	}
 	return Decision{
 		Action: Refuse, Route: closest.route, Operation: m.operation(closest.route.Service), Code: CodeNotPermitted,
-		Reason: fmt.Sprintf("no route takes the whole call; %s comes closest, but %s", closest.route, closest.differs(c, best)),
+		Reason: fmt.Sprintf("no route takes the whole call; %s comes closest, but %s", closest.route, closest.differs(c, m.operation(closest.route.Service), best)),
 	}
 }
 
@@ -117,6 +149,7 @@ const (
 	atUpgrade
 	atOperation
 	atDisguise
+	atSource
 	whole
 )
 
@@ -134,19 +167,49 @@ type candidate struct {
 
 // matcher compares one call with candidates, and keeps what holds for all.
 type matcher struct {
+	table       *Table
 	call        *azure.Call
+	carrier     *azure.Call // which has the fields that routes require: call itself, or the batch that it is in
+	moves       string      // the operation, where it is the source of a move
+	now         time.Time
 	pathJudged  bool
 	pathProblem string
-	service     *azure.Service // that op is of; nil: of none yet
+	service     *azure.Service // that op and source are of; nil: of none yet
 	op          azure.Operation
+	sourceRead  bool
+	source      *Source
 }
 
 // operation gives what the call does at a service.
 func (m *matcher) operation(s *azure.Service) azure.Operation {
 	if m.service != s {
 		m.service, m.op = s, s.OperationOf(m.call)
+		m.sourceRead, m.source = false, nil
+		if m.moves != "" {
+			m.op = azure.Operation{Name: m.moves}
+		}
 	}
 	return m.op
+}
+
+// sourceAt gives the source that the call names to a service, decided on as a
+// call of its own; nil where it names none.
+func (m *matcher) sourceAt(s *azure.Service) *Source {
+	op := m.operation(s)
+	if m.sourceRead {
+		return m.source
+	}
+	m.sourceRead = true
+	found, ok := s.SourceOf(m.call, op)
+	if !ok {
+		return nil
+	}
+	m.source = &Source{Source: found}
+	if found.Problem == "" {
+		at := matcher{table: m.table, call: &m.source.Call, carrier: m.carrier, moves: found.Moves.Name, now: m.now}
+		m.source.Decision = at.decide()
+	}
+	return m.source
 }
 
 func (m *matcher) compare(cand *candidate) mismatch {
@@ -179,7 +242,7 @@ func (m *matcher) compare(cand *candidate) mismatch {
 		}
 	}
 	for _, want := range r.header {
-		if value, count := first(c, want.Name); count != 1 || value != want.Value {
+		if value, count := first(m.carrier, want.Name); count != 1 || value != want.Value {
 			return mismatch{atHeader, want.Name}
 		}
 	}
@@ -187,14 +250,15 @@ func (m *matcher) compare(cand *candidate) mismatch {
 		return mismatch{stage: atUpgrade}
 	}
 	if r.restricted() {
-		return r.judge(c, m.operation(r.Service), matched)
+		return m.judge(r, matched)
 	}
 	return mismatch{stage: whole}
 }
 
 // judge compares a restricted route with what the call does, rather than what
 // its method and path say.
-func (r *Route) judge(c *azure.Call, op azure.Operation, matched *pathPattern) mismatch {
+func (m *matcher) judge(r *Route, matched *pathPattern) mismatch {
+	c, op := m.call, m.operation(r.Service)
 	named, exactly := r.names(op)
 	switch {
 	case !op.Understood():
@@ -212,7 +276,37 @@ func (r *Route) judge(c *azure.Call, op azure.Operation, matched *pathPattern) m
 	if reason := r.disguise(c, op, matched, named); reason != "" {
 		return mismatch{atDisguise, reason}
 	}
+	if reason := m.sourceAt(r.Service).refusal(); reason != "" {
+		return mismatch{atSource, reason}
+	}
 	return mismatch{stage: whole}
+}
+
+// refusal tells why a restricted route takes no call with the source; "" where
+// it does. What no route names is refused too, for one account has many names,
+// and reads its own by whichever with the call's token.
+func (s *Source) refusal() string {
+	switch {
+	case s == nil:
+		return ""
+	case s.Problem != "":
+		return s.Problem
+	case s.Decision.Action == Tunnel:
+		return "no route names the host of the source; name it in a route that takes " + s.does()
+	case s.Decision.Action == Refuse:
+		return s.Decision.Reason
+	case !s.Decision.Route.Service.IsStorage():
+		return "the host of the source is not Storage's"
+	}
+	return ""
+}
+
+// does names what is done to the source.
+func (s *Source) does() string {
+	if s.Moves.Name != "" {
+		return s.Moves.Name
+	}
+	return "its reading"
 }
 
 func (r *Route) matchPath(path string) *pathPattern {
@@ -234,7 +328,7 @@ func (r *Route) disguise(c *azure.Call, op azure.Operation, matched *pathPattern
 }
 
 // differs says where the call and the route part, and what to do.
-func (cand *candidate) differs(c *azure.Call, miss mismatch) string {
+func (cand *candidate) differs(c *azure.Call, op azure.Operation, miss mismatch) string {
 	r := cand.route
 	switch miss.stage {
 	case atPort:
@@ -257,7 +351,9 @@ func (cand *candidate) differs(c *azure.Call, miss mismatch) string {
 		if miss.detail != "" {
 			return miss.detail
 		}
-		return fmt.Sprintf("it takes the operations %s only, and the call is %s; change the call, or the route's operations", strings.Join(r.Operations, ", "), r.Service.OperationOf(c).Name)
+		return fmt.Sprintf("it takes the operations %s only, and the call is %s; change the call, or the route's operations", strings.Join(r.Operations, ", "), op.Name)
+	case atSource:
+		return fmt.Sprintf("it is restricted, and what the call copies or moves away is judged as a call of its own: %s", miss.detail)
 	default:
 		return fmt.Sprintf("it is restricted, and the call may do something else than its method and path say: %s; send it plainly, or by a route without restrictions", miss.detail)
 	}

@@ -57,7 +57,10 @@ func TestOperationsDecide(t *testing.T) {
 		{secrets, "GET " + vaultURL + "/secrets/db\nX-Original-Url: /keys/k", "not understood: a header field overrides its path;"},
 
 		{blobs, "PUT " + blobURL + "/c/b?comp=lease", ""},
-		{blobs, "PUT " + blobURL + "/c/b\nx-ms-copy-source: https://x", ""},
+		{blobs, "PUT " + blobURL + "/c/b\nx-ms-copy-source: https://other.blob.core.windows.net/c/a?snapshot=1", ""},
+		{blobs, "PUT " + blobURL + "/c/b\nx-ms-copy-source: https://x/a", "judged as a call of its own: no route names the host of the source; name it in a route that takes its reading"},
+		{blobs, "PUT " + blobURL + "/c/b\nx-ms-copy-source: https://acct.queue.core.windows.net/q/messages", "judged as a call of its own: no route takes the whole call; storage (routes[0]) comes closest, but it takes the operations storage.blob.*, storage.queue.message.put only, and the call is storage.queue.message.get;"},
+		{blobs, "PUT " + blobURL + "/c/b\nx-ms-copy-source: /acct/c/b", "its source is no URL"},
 		{blobs, "POST https://acct.queue.core.windows.net/q/messages", ""},
 		{blobs, "DELETE " + blobURL + "/c?restype=container", "the call is storage.container.delete;"},
 		{blobs, "GET https://acct.queue.core.windows.net/q/messages", "the call is storage.queue.message.get;"},
@@ -66,10 +69,14 @@ func TestOperationsDecide(t *testing.T) {
 
 		{paths, "PATCH " + dfsURL + "/fs/in/f?action=append", ""},
 		{paths, "PUT " + dfsURL + "/fs/in/f?action=append\nX-Http-Method-Override: PATCH", ""},
-		{paths, "PUT " + dfsURL + "/fs/in/f\nx-ms-rename-source: /fs/secret", "a rename removes another path;"},
+		{paths, "PUT " + dfsURL + "/fs/in/f\nx-ms-rename-source: /fs/in/g", ""},
+		{paths, "PUT " + dfsURL + "/fs/in/f\nx-ms-rename-source: /fs/secret", "copies or moves away is judged as a call of its own: no route takes the whole call; storage (routes[0]) comes closest, but it takes the paths /fs/in/** only;"},
+		{paths, "PUT " + dfsURL + "/fs/in/f\nx-ms-rename-source: /fs/in%2f..%2fsecret", "the path cannot be judged: it has an escaped slash, backslash"},
+		{Rule{Service: "storage", Operations: []string{"storage.dfs.path.rename"}}, "PUT " + dfsURL + "/fs/in/f\nx-ms-rename-source: /fs/g", "the call is storage.dfs.path.renamefrom;"},
+		{Rule{Service: "storage", Operations: []string{"storage.dfs.path.rename", "storage.dfs.path.renamefrom"}}, "PUT " + dfsURL + "/fs/in/f\nx-ms-rename-source: /fs/g", ""},
 		{files, "PUT " + dfsURL + "/fs/in/f\nx-ms-rename-source: /fs/secret", ""},
 		{reading, "GET " + blobURL + "/c/b", ""},
-		{reading, "PUT " + dfsURL + "/fs/f\nx-ms-rename-source: /fs/secret", "a rename removes another path;"},
+		{reading, "PUT " + dfsURL + "/fs/f\nx-ms-rename-source: /fs/secret", "it takes GET, PUT only; change the method"},
 		{reading, "PUT " + dfsURL + "/fs/f?action=flush\nX-Http-Method-Override: PATCH", "the call means PATCH, and it takes GET, PUT only;"},
 		{Rule{Service: "storage", Methods: []string{"PUT", "PATCH"}}, "PUT " + dfsURL + "/fs/f?action=flush\nX-Http-Method-Override: PATCH", ""},
 		{Rule{Service: "storage"}, "PUT " + blobURL + "/c/b?comp=a&comp=b\nX-Http-Method-Override: DELETE", ""}, // not restricted

@@ -38,7 +38,7 @@ func (x *exchange) attempt(edits *requestEdits) (*http.Response, error) {
 		x.announceTrailer(out, edits)
 	}
 	if x.decision.Action == route.Tunnel {
-		return x.s.unrouted.RoundTrip(out)
+		return x.s.unrouted.of(x.r).RoundTrip(out)
 	}
 	return x.s.routed.RoundTrip(out)
 }

@@ -101,7 +101,7 @@ type Server struct {
 	now       func() time.Time
 
 	routed   *http.Transport // verified TLS to routed hosts
-	unrouted *http.Transport // plain-http calls that no route names
+	unrouted *ownWays        // calls that no route names
 	spools   *spoolBudget
 	buffers  sync.Pool // *[copyBufferSize]byte
 	tunnels  tunnels
@@ -149,12 +149,13 @@ func New(o Options) (*Server, error) {
 	}
 	s.settings.Store(settings)
 	s.buffers.New = func() any { return new([copyBufferSize]byte) }
-	s.routed, s.unrouted = newTransports(o)
+	s.routed, s.unrouted = newRouted(o), newOwnWays(o)
 	s.outer = newHTTPServer(ctx, s.serveOuter, o.Limits, errorLog)
 	// The plain port speaks HTTP/1.1 alone: one parser on a port that asks no
 	// caller who it is.
 	s.outer.Protocols = new(http.Protocols)
 	s.outer.Protocols.SetHTTP1(true)
+	s.outer.ConnContext, s.outer.ConnState = s.unrouted.connContext, s.unrouted.connState
 	s.innerHTTP = newHTTPServer(ctx, s.serveIntercepted, o.Limits, errorLog)
 	s.innerHTTP.ConnContext = connContext
 	s.innerTLS = &tls.Config{
@@ -219,7 +220,7 @@ func (s *Server) Close() {
 	s.tunnels.close()
 	s.handlers.close()
 	s.routed.CloseIdleConnections()
-	s.unrouted.CloseIdleConnections()
+	s.unrouted.close()
 }
 
 // serveOuter tells the three ways apart in which a caller can ask on the plain

@@ -25,30 +25,32 @@ const (
 	idleTotal = 1024
 )
 
-// newTransports makes the two ways out. They share the dialer, which checks
-// where a connection really goes, and no connection: a caller's plain-http
-// traffic never rides on one that carries tokens.
-func newTransports(o Options) (routed, unrouted *http.Transport) {
-	routed = &http.Transport{
+// newRouted makes the way out of routed calls, whose connections all callers
+// share. No other call rides on one that carries tokens.
+func newRouted(o Options) *http.Transport {
+	t := newTransport(o, &tls.Config{RootCAs: o.RootCAs, MinVersion: tls.VersionTLS12})
+	t.ForceAttemptHTTP2 = true
+	t.MaxIdleConns, t.MaxIdleConnsPerHost = idleTotal, idlePerHost
+	t.HTTP2 = &http.HTTP2Config{
+		MaxReceiveBufferPerConnection: connectionWindow,
+		MaxReceiveBufferPerStream:     streamWindow,
+		SendPingTimeout:               30 * time.Second, // notices a connection that died silently
+		PingTimeout:                   15 * time.Second,
+	}
+	return t
+}
+
+// newTransport makes what all ways out have in common. They share the dialer,
+// which checks where a connection really goes.
+func newTransport(o Options, t *tls.Config) *http.Transport {
+	return &http.Transport{
 		Proxy:                  nil, // dial knows the way out; the environment's proxy may be us
 		DialContext:            o.Dialer.DialContext,
-		TLSClientConfig:        &tls.Config{RootCAs: o.RootCAs, MinVersion: tls.VersionTLS12},
+		TLSClientConfig:        t,
 		TLSHandshakeTimeout:    handshakeTimeout,
-		ForceAttemptHTTP2:      true,
 		DisableCompression:     true, // or it asks for gzip and unpacks what the caller did not ask for
-		MaxIdleConns:           idleTotal,
-		MaxIdleConnsPerHost:    idlePerHost,
 		IdleConnTimeout:        idleUpstream,
 		ExpectContinueTimeout:  continueTimeout,
 		MaxResponseHeaderBytes: 256 << 10,
-		HTTP2: &http.HTTP2Config{
-			MaxReceiveBufferPerConnection: connectionWindow,
-			MaxReceiveBufferPerStream:     streamWindow,
-			SendPingTimeout:               30 * time.Second, // notices a connection that died silently
-			PingTimeout:                   15 * time.Second,
-		},
 	}
-	unrouted = routed.Clone()
-	unrouted.DisableKeepAlives = true
-	return routed, unrouted
 }

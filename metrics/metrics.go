@@ -35,6 +35,7 @@ type Metrics struct {
 	duration *prometheus.HistogramVec // by route
 	received *prometheus.CounterVec   // by route
 	sent     *prometheus.CounterVec   // by route
+	own      *prometheus.CounterVec   // by route, kind, action
 	routeMu  sync.Mutex               // serialises those who replace routes
 	routes   atomic.Pointer[map[string]*Route]
 
@@ -87,6 +88,10 @@ func New(version string) *Metrics {
 		"Bytes of bodies received from callers; of a WebSocket all that follows the upgrade. Tunnels are not included.", route)
 	m.sent = b.counters("sent_bytes_total",
 		"Bytes of bodies sent to callers; of a WebSocket all that follows the upgrade. Tunnels are not included.", route)
+	m.own = b.counters("own_credentials_total",
+		"Calls that brought a credential of their own to a route that takes them.", route,
+		Label{"kind", "`token` (live), `sas`, `foreign` (a live token for another service), `placeholder` (see `entra`), `dead` (a shared key, a dummy, an expired token)"},
+		Label{"action", "`pass` (untouched), `inject` (the machine's token in its place), `refuse`"})
 	m.refusals = b.open("errors_total",
 		"Answers that bearerd gave instead of the service's.", maxCodes,
 		Label{"code", "what the answer's header `Bearerd-Error` says"})

@@ -24,6 +24,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func used() *Metrics {
 	m := New("1.2.3")
 	m.Route("vault").Observe("GET", 200, 20*time.Millisecond, 10, 2000)
+	m.Route("vault").ObserveOwn("dead", "inject")
 	m.Refused("BearerdTokenUnavailable")
 	m.Operation("keyvault.secret.get")
 	m.Listener("127.0.0.1:8180").Accepted()
@@ -226,6 +227,7 @@ func TestSetRoutesDropsWhatOthersLeft(t *testing.T) {
 	vault := m.Route("vault")
 	vault.Observe("GET", 200, time.Second, 1, 1)
 	m.Route("storage").Observe("GET", 200, time.Second, 1, 1)
+	m.Route("storage").ObserveOwn("sas", "pass")
 	m.Route(Unrouted).Observe("CONNECT", 200, time.Second, 1, 1)
 	m.SetRoutes("vault", "arm")
 	if m.Route("vault") != vault {

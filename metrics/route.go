@@ -3,6 +3,7 @@ package metrics
 import (
 	"maps"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -27,6 +28,8 @@ const Unrouted = "unrouted"
 type Route struct {
 	name     string
 	m        *Metrics
+	ownMu    sync.Mutex                                                      // guards own
+	own      map[ownCase]prometheus.Counter                                  // made when first used
 	requests [methodOther + 1][classCount]atomic.Pointer[prometheus.Counter] // made when first used
 	duration prometheus.Observer
 	received prometheus.Counter
@@ -56,6 +59,7 @@ func (m *Metrics) newRoute(name string) *Route {
 	return &Route{
 		name:     name,
 		m:        m,
+		own:      make(map[ownCase]prometheus.Counter),
 		duration: m.duration.WithLabelValues(name),
 		received: m.received.WithLabelValues(name),
 		sent:     m.sent.WithLabelValues(name),
@@ -85,6 +89,7 @@ func (m *Metrics) SetRoutes(names ...string) {
 		m.duration.DeletePartialMatch(label)
 		m.received.DeletePartialMatch(label)
 		m.sent.DeletePartialMatch(label)
+		m.own.DeletePartialMatch(label)
 	}
 }
 
@@ -119,6 +124,23 @@ func (r *Route) counter(method, class int) *prometheus.Counter {
 	c := r.m.requests.WithLabelValues(r.name, methodName(method), className(class))
 	r.requests[method][class].Store(&c)
 	return &c
+}
+
+// ownCase is a credential of a caller's own and what became of it.
+type ownCase struct{ kind, action string }
+
+// ObserveOwn counts a call that brought a credential of its own. kind and action
+// must each be one of a fixed number of constants.
+func (r *Route) ObserveOwn(kind, action string) {
+	key := ownCase{kind, action}
+	r.ownMu.Lock()
+	c := r.own[key]
+	if c == nil {
+		c = r.m.own.WithLabelValues(r.name, kind, action)
+		r.own[key] = c
+	}
+	r.ownMu.Unlock()
+	c.Inc()
 }
 
 func methodIndex(method string) int {

@@ -94,6 +94,37 @@ func TestDeadCredentialsAreReplacedAndLiveOnesPass(t *testing.T) {
 			}
 		})
 	}
+	w.lines() // ends the server
+	wantMetrics(t, w.scrape(),
+		`bearerd_own_credentials_total{action="pass",kind="token",route="keyvault"} 1`,
+		`bearerd_own_credentials_total{action="inject",kind="dead",route="keyvault"} 3`,
+		`bearerd_own_credentials_total{action="inject",kind="dead",route="storage"} 1`,
+		`bearerd_own_credentials_total{action="pass",kind="sas",route="storage"} 1`,
+	)
+}
+
+// A placeholder that was asked for one service is worth nothing at another. The
+// challenge leads an SDK to ask for the right one.
+func TestPlaceholderOfAnotherServiceIsChallenged(t *testing.T) {
+	w := newWorld(t, echo)
+	part := func(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) }
+	placeholder := "Bearer " + part(`{"alg":"HS256"}`) + "." + part(`{"iss":"https://bearerd.invalid/t/","aud":"https://storage.azure.com/"}`) + ".x"
+	for path, want := range map[string]int{"/blob/c/b": 200, "/vault/secrets/a": 401} {
+		r := newRequest(t, "GET", w.base(path), nil)
+		r.Header.Set("Authorization", placeholder)
+		answer, body := do(t, w.plain(), r)
+		if answer.StatusCode != want {
+			t.Errorf("%s: got %d %s, want %d", path, answer.StatusCode, body, want)
+		}
+		if want == 401 {
+			wantProblem(t, answer, body, 401, route.CodePlaceholder)
+			if challenge := answer.Header.Get("WWW-Authenticate"); !strings.Contains(challenge, `resource="https://vault.azure.net"`) {
+				t.Errorf("the challenge is %q", challenge)
+			}
+		}
+	}
+	answer := w.raw("GET http://unrouted.example/ HTTP/1.1\r\nHost: unrouted.example\r\nAuthorization: "+placeholder+"\r\n\r\n", "GET")
+	wantProblem(t, answer, "", 403, route.CodePlaceholder)
 }
 
 func TestOneConnectionHasOneTarget(t *testing.T) {

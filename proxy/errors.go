@@ -59,12 +59,13 @@ func Codes() []CodeInfo {
 	return []CodeInfo{
 		{CodeBadRequest, 400, "The request names no usable target.", "Send CONNECT, an absolute http:// URL, or a base URL's path."},
 		{CodeChallenge, 401, "A Key Vault client asked which tenant to log in to, by a write without its body.", "Nothing: the client comes back with the body."},
+		{route.CodePlaceholder, 401, "The call brings a placeholder of bearerd's (see entra) that was asked for another service, or, with 403, to a host that no route names.", "Have the app ask for a token for the service that it calls; add a route for the host."},
 		{CodeCrossSite, 403, "A browser sent the request on behalf of a foreign page.", "Call bearerd from a program, not from a web page."},
 		{CodeUnmatched, 403, "No route names the host, and the configuration says unmatched: refuse.", "Add a route for the host, or set unmatched: tunnel."},
 		{CodePortNotRouted, 403, "A route names the host, but not this port.", "Use port 443, or name the port in the route's hosts."},
 		{CodeForbiddenTarget, 403, "The target is IMDS, the WireServer, a listener of ours, or an address that is not reachable through bearerd.", "Call it directly (NO_PROXY), or allow it by upstream.connect_to or upstream.allow_addresses."},
 		{route.CodeNotPermitted, 403, "A route names the host, but none takes the call whole: its method, path, header or operation differs.", "The message tells what differed; `bearerd explain` shows it for any call. Widen the route if the call is meant to be allowed."},
-		{route.CodeOwnCredential, 403, "The call brings a live credential of its own, and the route says own: refuse.", "Remove the credential from the app, or set own: pass or own: replace."},
+		{route.CodeOwnCredential, 403, "The call brings a live credential of its own, and the route says own: refuse; or own: replace, and it is in the query.", "Remove the credential from the app, or set own: pass or own: replace."},
 		{CodeUnknownGateway, 404, "The base URL names no gateway of the configuration.", "Use one of the gateways that the message lists."},
 		{CodeMethodNotAllowed, 405, "TRACE, or CONNECT inside an intercepted connection.", "Use another method."},
 		{CodeMisdirected, 421, "SNI, Host or :authority differ from the target of the connection, or a base URL was asked under a foreign host name.", "Open a connection for each host; list further names of the proxy under names."},
@@ -104,6 +105,7 @@ type problem struct {
 	code       Code
 	message    string
 	retryAfter time.Duration // 0: no Retry-After
+	challenge  string        // WWW-Authenticate; empty: none
 	upstream   metrics.Cause // where it is the service's; else empty
 	cause      error         // for the log only
 }
@@ -151,6 +153,9 @@ func (p *problem) write(w http.ResponseWriter) {
 	h.Set("Content-Length", strconv.Itoa(len(text)))
 	h.Set("Cache-Control", "no-store")
 	h.Set(ErrorHeader, string(p.code))
+	if p.challenge != "" {
+		h.Set("WWW-Authenticate", p.challenge)
+	}
 	if p.retryAfter > 0 {
 		h.Set("Retry-After", strconv.Itoa(int(math.Ceil(p.retryAfter.Seconds()))))
 	}

@@ -118,7 +118,7 @@ func (x *exchange) forward() *problem {
 	x.decision = x.settings.routes.Decide(&x.call, x.s.now())
 	switch x.decision.Action {
 	case route.Refuse:
-		return problemf(http.StatusForbidden, Code(x.decision.Code), "%s", x.decision.Reason)
+		return x.refusal()
 	case route.Tunnel:
 		if x.settings.refuseUnmatched {
 			return problemf(http.StatusForbidden, CodeUnmatched, "no route names %s, and other hosts are refused", x.call.Host)
@@ -151,6 +151,24 @@ func (x *exchange) forward() *problem {
 	}
 	defer answer.Body.Close()
 	return x.respond(answer, &edits)
+}
+
+// refusal is the answer to a call that route refused.
+func (x *exchange) refusal() *problem {
+	p := problemf(RefusalStatus(x.decision), Code(x.decision.Code), "%s", x.decision.Reason)
+	if p.status == http.StatusUnauthorized {
+		// An SDK that is challenged asks for another token.
+		p.challenge = x.decision.Route.Service.Challenge("")
+	}
+	return p
+}
+
+// RefusalStatus is the status of the answer to a call that route refused.
+func RefusalStatus(d route.Decision) int {
+	if d.Code == route.CodePlaceholder && d.Route != nil {
+		return http.StatusUnauthorized
+	}
+	return http.StatusForbidden
 }
 
 // token gets what a call that was decided on carries, and nil for one that is

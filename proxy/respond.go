@@ -138,6 +138,9 @@ func (x *exchange) finish() {
 		name = x.decision.Route.Name
 	}
 	x.s.metrics.Route(name).Observe(x.r.Method, x.status, took, x.received, x.sent)
+	if own := x.decision.Own; own != azure.None {
+		x.s.metrics.Route(name).ObserveOwn(own.Kind(), x.decision.Action.String())
+	}
 	op := x.decision.Operation
 	if op.Name != "" {
 		x.s.metrics.Operation(op.Name)

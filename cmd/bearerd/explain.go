@@ -166,7 +166,7 @@ func explain(out io.Writer, c *daemon.Config, table *route.Table, call *azure.Ca
 	}
 	fmt.Fprintf(w, "reason\t%s\n", d.Reason)
 	if d.Code != "" {
-		fmt.Fprintf(w, "error\t403 %s\n", d.Code)
+		fmt.Fprintf(w, "error\t%d %s\n", proxy.RefusalStatus(d), d.Code)
 	}
 	if d.Operation.Name != "" {
 		fmt.Fprintf(w, "operation\t%s\n", operationText(d.Operation))

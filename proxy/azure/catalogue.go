@@ -8,6 +8,7 @@ package azure
 // hold, or nobody has said so, the row is exactOnly and routes name each host.
 type row struct {
 	name, audience string
+	also           []string // more audiences of its tokens, of which IMDS is not asked
 	kind           kind
 	exactOnly      bool
 	hosts          []string // answer for everybody
@@ -38,7 +39,7 @@ func catalogue() []cloudRow {
 			login:        "login.microsoftonline.com",
 			services: append([]row{
 				{
-					name: "keyvault", audience: "https://vault.azure.net", kind: vaultKind,
+					name: "keyvault", audience: "https://vault.azure.net", also: []string{keyvaultApp}, kind: vaultKind,
 					suffixes: []string{"vault.azure.net", "vaultcore.azure.net", "privatelink.vaultcore.azure.net"},
 				},
 				{
@@ -46,12 +47,12 @@ func catalogue() []cloudRow {
 					suffixes: []string{"managedhsm.azure.net", "privatelink.managedhsm.azure.net"},
 				},
 				{
-					name: "storage", audience: storageAudience, kind: storageKind,
+					name: "storage", audience: storageAudience, also: []string{storageApp}, kind: storageKind,
 					storageRoots: []string{"core.windows.net"},
 					storageZones: []string{"storage.azure.net"},
 				},
 				{
-					name: "arm", audience: "https://management.azure.com/", kind: armKind,
+					name: "arm", audience: "https://management.azure.com/", also: []string{"https://management.core.windows.net/", armApp}, kind: armKind,
 					hosts:    []string{"management.azure.com"},
 					suffixes: []string{"management.azure.com"}, // westus.management.azure.com
 				},
@@ -63,7 +64,7 @@ func catalogue() []cloudRow {
 			login:        "login.microsoftonline.us",
 			services: []row{
 				{
-					name: "keyvault", audience: "https://vault.usgovcloudapi.net", kind: vaultKind,
+					name: "keyvault", audience: "https://vault.usgovcloudapi.net", also: []string{keyvaultApp}, kind: vaultKind,
 					suffixes: []string{"vault.usgovcloudapi.net", "vaultcore.usgovcloudapi.net", "privatelink.vaultcore.usgovcloudapi.net"},
 				},
 				{
@@ -71,11 +72,11 @@ func catalogue() []cloudRow {
 					likely: []string{"managedhsm.usgovcloudapi.net", "privatelink.managedhsm.usgovcloudapi.net"},
 				},
 				{
-					name: "storage", audience: storageAudience, kind: storageKind,
+					name: "storage", audience: storageAudience, also: []string{storageApp}, kind: storageKind,
 					storageRoots: []string{"core.usgovcloudapi.net"},
 				},
 				{
-					name: "arm", audience: "https://management.usgovcloudapi.net/", kind: armKind,
+					name: "arm", audience: "https://management.usgovcloudapi.net/", also: []string{"https://management.core.usgovcloudapi.net/", armApp}, kind: armKind,
 					hosts:  []string{"management.usgovcloudapi.net"},
 					likely: []string{"management.usgovcloudapi.net"},
 				},
@@ -87,7 +88,7 @@ func catalogue() []cloudRow {
 			login:        "login.chinacloudapi.cn",
 			services: []row{
 				{
-					name: "keyvault", audience: "https://vault.azure.cn", kind: vaultKind,
+					name: "keyvault", audience: "https://vault.azure.cn", also: []string{keyvaultApp}, kind: vaultKind,
 					suffixes: []string{"vault.azure.cn", "vaultcore.azure.cn", "privatelink.vaultcore.azure.cn"},
 				},
 				{
@@ -95,11 +96,11 @@ func catalogue() []cloudRow {
 					likely: []string{"managedhsm.azure.cn", "privatelink.managedhsm.azure.cn"},
 				},
 				{
-					name: "storage", audience: storageAudience, kind: storageKind,
+					name: "storage", audience: storageAudience, also: []string{storageApp}, kind: storageKind,
 					storageRoots: []string{"core.chinacloudapi.cn"},
 				},
 				{
-					name: "arm", audience: "https://management.chinacloudapi.cn/", kind: armKind,
+					name: "arm", audience: "https://management.chinacloudapi.cn/", also: []string{"https://management.core.chinacloudapi.cn/", armApp}, kind: armKind,
 					hosts:  []string{"management.chinacloudapi.cn"},
 					likely: []string{"management.chinacloudapi.cn"},
 				},
@@ -110,6 +111,16 @@ func catalogue() []cloudRow {
 
 // storageAudience is the same in every cloud.
 const storageAudience = "https://storage.azure.com/"
+
+// The ids of Microsoft's own applications, the same in every cloud, which some
+// tokens have as their audience
+// (https://learn.microsoft.com/troubleshoot/entra/entra-id/governance/verify-first-party-apps-sign-in).
+const (
+	armApp      = "797f4846-ba00-4fd7-ba43-dac1f8f63013"
+	graphApp    = "00000003-0000-0000-c000-000000000000"
+	keyvaultApp = "cfa8b339-82a2-471a-a3c9-0fc0be7a4093"
+	storageApp  = "e406a681-f3d4-42a8-90b6-c2b029497af1"
+)
 
 // publicOnly lists the services whose audience is known for the public cloud
 // alone.
@@ -124,7 +135,7 @@ func publicOnly() []row {
 				"openai.azure.com", "privatelink.openai.azure.com",
 			},
 		},
-		{name: "graph", audience: "https://graph.microsoft.com/", hosts: []string{"graph.microsoft.com"}},
+		{name: "graph", audience: "https://graph.microsoft.com/", also: []string{graphApp}, hosts: []string{"graph.microsoft.com"}},
 		{name: "loganalytics", audience: "https://api.loganalytics.io", hosts: []string{"api.loganalytics.io"}},
 
 		// Anyone can own a Relay namespace under the suffix that these two

@@ -11,8 +11,9 @@ type Cloud struct {
 	// Login is the host where the cloud's tenants sign in.
 	Login string
 
-	services []*Service
-	byHost   HostMap[*Service]
+	services   []*Service
+	byHost     HostMap[*Service]
+	byAudience map[string]*Service // as plainAudience writes them
 }
 
 // CloudNamed gives a cloud of the catalogue: public, usgov or china.
@@ -51,8 +52,15 @@ func cloudWhere(is func(*cloudRow) bool) (*Cloud, bool) {
 }
 
 func newCloud(name, login string, services []*Service) *Cloud {
-	c := &Cloud{Name: name, Login: login, services: services}
-	for _, s := range services {
+	c := &Cloud{Name: name, Login: login, byAudience: make(map[string]*Service)}
+	for _, shared := range services {
+		s := shared.clone() // of another cloud, perhaps
+		s.cloud = c
+		c.services = append(c.services, s)
+		for _, audience := range s.also {
+			c.byAudience[plainAudience(audience)] = s
+		}
+		c.byAudience[plainAudience(s.Audience)] = s
 		for _, host := range s.hosts {
 			c.byHost.SetHost(host, s)
 		}

@@ -18,10 +18,22 @@ func jwt(header, claims string) string {
 }
 
 func jwtUntil(at time.Time) string {
-	return jwt(`{"alg":"RS256","typ":"JWT"}`, fmt.Sprintf(`{"aud":"https://vault.azure.net","exp":%d}`, at.Unix()))
+	return jwt(`{"alg":"RS256","typ":"JWT"}`, fmt.Sprintf(`{"aud":"https://storage.azure.com/","exp":%d}`, at.Unix()))
+}
+
+// service gives a service of the public cloud.
+func service(t testing.TB, name string) *Service {
+	t.Helper()
+	cloud, _ := CloudNamed("public")
+	s, ok := cloud.Service(name)
+	if !ok {
+		t.Fatalf("no service is called %s", name)
+	}
+	return s
 }
 
 func TestCredentialOf(t *testing.T) {
+	storage := service(t, "storage")
 	live, expired := jwtUntil(now.Add(time.Hour)), jwtUntil(now.Add(-time.Second))
 	part := func(text string) string { return base64.RawURLEncoding.EncodeToString([]byte(text)) }
 	jwe := part(`{"alg":"RSA-OAEP","enc":"A256GCM"}`) + ".a.b.c.d"
@@ -76,6 +88,16 @@ func TestCredentialOf(t *testing.T) {
 		{"sig as a value", "", "sv=1&x=sig", None},
 		{"a name that begins like it", "", "signature=1&sv=2", None},
 		{"semicolons do not separate", "", "a=1;sig=2;sv=3", None},
+		{"token for another service", "Bearer " + jwt(`{}`, `{"aud":"https://vault.azure.net","exp":9999999999}`), "", Foreign},
+		{"expired token for another service", "Bearer " + jwt(`{}`, `{"aud":"https://vault.azure.net","exp":1}`), "", Dead},
+		{"token for somebody unknown", "Bearer " + jwt(`{}`, `{"aud":"api://contoso","exp":9999999999}`), "", Live},
+		{"token for several", "Bearer " + jwt(`{}`, `{"aud":["https://vault.azure.net"],"exp":9999999999}`), "", Live},
+		{"SAS beside a token for another service", "Bearer " + jwt(`{}`, `{"aud":"https://vault.azure.net","exp":9999999999}`), "sv=1&sig=x", SAS},
+		{"placeholder", "Bearer " + jwt(`{"alg":"HS256"}`, `{"iss":"https://bearerd.invalid/t/","exp":9999999999}`), "", Placeholder},
+		{"placeholder of long ago", "bearer  " + jwt(`{"alg":"HS256"}`, `{"iss":"https://bearerd.invalid/t/","exp":1}`), "", Placeholder},
+		{"an issuer that only looks like ours", "Bearer " + jwt(`{}`, `{"iss":"https://bearerd.invalid.example/","exp":9999999999}`), "", Live},
+		{"placeholder in the query", "", "access_token=" + jwt(`{}`, `{"iss":"https://bearerd.invalid/t/","exp":9999999999}`), None},
+
 		{"token in the query", "", "access_token=" + live, Live},
 		{"expired token in the query", "", "access_token=" + expired, None},
 	} {
@@ -83,7 +105,7 @@ func TestCredentialOf(t *testing.T) {
 		if test.authorization != "" {
 			c.Header = Header{"Authorization": {test.authorization}}
 		}
-		if got := CredentialOf(c, now); got != test.want {
+		if got := storage.CredentialOf(c, now); got != test.want {
 			t.Errorf("%s: %s, want %s", test.name, got, test.want)
 		}
 	}
@@ -93,23 +115,89 @@ func TestCredentialOf(t *testing.T) {
 func TestAnyOfSeveralAuthorizationsCounts(t *testing.T) {
 	live := "Bearer " + jwtUntil(now.Add(time.Hour))
 	for _, values := range [][]string{{live, "Basic x"}, {"Basic x", live}, {"Basic x", "SharedAccessSignature sig=1&se=9999999999", live}} {
-		if got := CredentialOf(&Call{Header: Header{"Authorization": values}}, now); got != Live {
+		if got := service(t, "storage").CredentialOf(&Call{Header: Header{"Authorization": values}}, now); got != Live {
 			t.Errorf("%d values: %s", len(values), got)
 		}
 	}
-	if got := CredentialOf(&Call{Header: Header{"Authorization": {"Basic x", "Bearer y"}}}, now); got != Dead {
+	if got := service(t, "storage").CredentialOf(&Call{Header: Header{"Authorization": {"Basic x", "Bearer y"}}}, now); got != Dead {
 		t.Errorf("two dead ones: %s", got)
 	}
 }
 
 func TestCredentialOfNothingDoesNotAllocate(t *testing.T) {
+	storage := service(t, "storage")
 	for _, c := range []*Call{
 		{},
 		{Query: "api-version=7.4&maxresults=25&sigx=1", Header: Header(http.Header{"Accept": {"application/json"}})},
 		{Query: "sv=2022-11-02&sig=abc", Header: Header{}},
 	} {
-		if n := testing.AllocsPerRun(100, func() { CredentialOf(c, now) }); n != 0 {
+		if n := testing.AllocsPerRun(100, func() { storage.CredentialOf(c, now) }); n != 0 {
 			t.Errorf("%q: %v allocations", c.Query, n)
+		}
+	}
+}
+
+// A signature in the query is one where the service takes it alone. Elsewhere
+// sig is any parameter, and a call with it must not go without a token.
+func TestSignatureCountsWhereItIsTaken(t *testing.T) {
+	custom := Custom("api", "api://x")
+	for _, test := range []struct {
+		service *Service
+		host    string
+		want    Credential
+	}{
+		{service(t, "storage"), "acct.blob.core.windows.net", SAS},
+		{service(t, "keyvault"), "payroll.vault.azure.net", None},
+		{service(t, "arm"), "management.azure.com", None},
+		{service(t, "servicebus"), "ours.servicebus.windows.net", None},
+		{custom, "api.contoso.internal", None},
+		{custom, "prod-01.westeurope.logic.azure.com", SAS},
+		{custom, "logic.azure.com.example", None},
+	} {
+		c := &Call{Host: test.host, Query: "sv=1&sp=x&sig=abc", Header: Header{}}
+		if got := test.service.CredentialOf(c, now); got != test.want {
+			t.Errorf("%s at %s: %s, want %s", test.service.Name, test.host, got, test.want)
+		}
+	}
+}
+
+func TestTakes(t *testing.T) {
+	public, _ := CloudNamed("public")
+	arm, vault, storage := service(t, "arm"), service(t, "keyvault"), service(t, "storage")
+	for _, test := range []struct {
+		service        *Service
+		audience       string
+		takes, foreign bool
+	}{
+		{arm, "https://management.azure.com/", true, false},
+		{arm, "https://management.azure.com", true, false},
+		{arm, "HTTPS://Management.Azure.com", true, false},
+		{arm, "https://management.core.windows.net/", true, false}, // the Azure CLI's
+		{arm, "797f4846-ba00-4fd7-ba43-dac1f8f63013", true, false},
+		{arm, "https://vault.azure.net", false, true},
+		{arm, "https://management.azure.com.example", false, false},
+		{arm, "", false, false},
+		{vault, "cfa8b339-82a2-471a-a3c9-0fc0be7a4093", true, false},
+		{vault, "https://payroll.vault.azure.net", true, false},
+		{vault, "https://storage.azure.com/", false, true},
+		{vault, "https://vault.azure.cn", false, false}, // of another cloud: the vault's to judge
+		{storage, "https://storage.azure.com", true, false},
+		{storage, "https://acct.blob.core.windows.net/", true, false},
+		{storage, "https://acct.blob.core.windows.net:444/", false, false},
+		{storage, "00000003-0000-0000-c000-000000000000", false, true},
+		{storage.WithAudience("api://x"), "api://x", true, false},
+		{service(t, "eventhubs"), "https://servicebus.azure.net/", true, false},
+		{public.Custom("api", "api://x"), "api://x", true, false},
+		{public.Custom("api", "api://x"), "api://y", false, false},
+		{public.Custom("api", "api://x"), "https://vault.azure.net", false, true},
+		{public.Custom("wrong", "https://vault.azure.net"), "https://vault.azure.net", true, false},
+		{Custom("api", "api://x"), "https://vault.azure.net", false, false},
+	} {
+		if got := test.service.Takes(test.audience); got != test.takes {
+			t.Errorf("%s takes %q: %v", test.service.Name, test.audience, got)
+		}
+		if got := test.service.isForeign(test.audience); got != test.foreign {
+			t.Errorf("%q is foreign to %s: %v", test.audience, test.service.Name, got)
 		}
 	}
 }
@@ -121,10 +209,11 @@ func FuzzCredentialOf(f *testing.F) {
 	f.Add(`{}`, `{"exp":1}`, "")
 	f.Add(`[]`, `{"exp":1e400}`, "")
 	f.Add(`{}`, `{"exp":null}`, "x")
+	storage := service(f, "storage")
 	f.Fuzz(func(t *testing.T, header, claims, signature string) {
 		e := base64.RawURLEncoding
 		token := e.EncodeToString([]byte(header)) + "." + e.EncodeToString([]byte(claims)) + "." + e.EncodeToString([]byte(signature))
-		got := CredentialOf(&Call{Header: Header{"Authorization": {"Bearer " + token}}}, now)
+		got := storage.CredentialOf(&Call{Header: Header{"Authorization": {"Bearer " + token}}}, now)
 		var h, c map[string]any
 		wellFormed := strings.HasPrefix(header, "{") && strings.HasPrefix(claims, "{") &&
 			json.Unmarshal([]byte(header), &h) == nil && json.Unmarshal([]byte(claims), &c) == nil

@@ -21,7 +21,9 @@ type Service struct {
 	Audience string // what IMDS is asked for
 
 	kind      kind
-	login     string // the cloud's login host, which challenges name
+	cloud     *Cloud   // nil: of none
+	also      []string // more audiences of its tokens
+	login     string   // the cloud's login host, which challenges name
 	exactOnly bool
 	hosts     []string
 	patterns  []Pattern
@@ -33,7 +35,7 @@ type Service struct {
 
 func newService(r *row, login string) *Service {
 	s := &Service{
-		Name: r.name, Audience: r.audience,
+		Name: r.name, Audience: r.audience, also: r.also,
 		kind: r.kind, login: login, exactOnly: r.exactOnly, hosts: r.hosts,
 		patterns: patternsOf(r.suffixes), likely: patternsOf(r.likely),
 	}
@@ -68,6 +70,12 @@ func patternsOf(suffixes []string) []Pattern {
 // tokens for the audience. It knows no names; routes bring their own.
 func Custom(name, audience string) *Service {
 	return &Service{Name: name, Audience: audience}
+}
+
+// Custom is the function Custom for an API whose callers may bring tokens for
+// the cloud's services.
+func (c *Cloud) Custom(name, audience string) *Service {
+	return &Service{Name: name, Audience: audience, cloud: c, login: c.Login}
 }
 
 // WithAudience gives the same service with another audience.

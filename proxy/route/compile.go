@@ -142,7 +142,7 @@ func (c *compiler) service() *azure.Service {
 	if name == "" {
 		name = c.route.targets[0].pattern.Suffix
 	}
-	return azure.Custom(name, c.rule.Audience)
+	return c.cloud.Custom(name, c.rule.Audience)
 }
 
 func (c *compiler) namedService() *azure.Service {

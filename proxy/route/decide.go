@@ -33,6 +33,9 @@ const (
 	// CodeOwnCredential: a route takes the call, but not with the credential
 	// of its own that it brings.
 	CodeOwnCredential = "BearerdOwnCredential"
+	// CodePlaceholder: the call brings a placeholder of bearerd's that is not
+	// for the service.
+	CodePlaceholder = "BearerdPlaceholder"
 )
 
 // Decision is what becomes of a call, and why.
@@ -43,8 +46,10 @@ type Decision struct {
 	Route *Route
 	// Operation is what the call does, as the service of Route understands it.
 	Operation azure.Operation
-	Code      string // of a Refuse
-	Reason    string // for people; holds no value of the call's fields or query
+	// Own is what the call brings of its own to a route that takes it.
+	Own    azure.Credential
+	Code   string // of a Refuse
+	Reason string // for people; holds no value of the call's fields or query
 	// Source is what becomes of what the call copies or moves away; nil: it names
 	// no source, or gets no token.
 	Source *Source
@@ -86,6 +91,12 @@ func (m *matcher) decide() Decision {
 	c := m.call
 	candidates, ok := m.table.byHost.Get(c.Host)
 	if !ok {
+		if _, placeholder := azure.PlaceholderAudience(c); placeholder {
+			return Decision{
+				Action: Refuse, Own: azure.Placeholder, Code: CodePlaceholder,
+				Reason: "the call brings a placeholder of bearerd's, which is worth nothing where no route names the host; add a route",
+			}
+		}
 		return Decision{Action: Tunnel, Reason: "no route names the host"}
 	}
 	var closest *candidate
@@ -93,10 +104,11 @@ func (m *matcher) decide() Decision {
 	for i := range candidates {
 		miss := m.compare(&candidates[i])
 		if miss.stage == whole {
-			d := candidates[i].route.authorise(c, m.now)
-			d.Operation = m.operation(d.Route.Service)
+			r := candidates[i].route
+			d := r.authorise(c, m.now)
+			d.Route, d.Operation = r, m.operation(r.Service)
 			if d.Action == Inject {
-				d.Source = m.sourceAt(d.Route.Service)
+				d.Source = m.sourceAt(r.Service)
 			}
 			return d
 		}
@@ -113,27 +125,44 @@ func (m *matcher) decide() Decision {
 // authorise decides on a call that the route takes, by the credential that it
 // brings.
 func (r *Route) authorise(c *azure.Call, now time.Time) Decision {
-	own := azure.CredentialOf(c, now)
-	if own == azure.None || own == azure.Dead {
-		return Decision{Action: Inject, Route: r, Reason: r.inject[own]}
+	own := r.Service.CredentialOf(c, now)
+	switch own {
+	case azure.None, azure.Dead, azure.Foreign:
+		return Decision{Action: Inject, Own: own, Reason: r.inject[own]}
+	case azure.Placeholder:
+		return r.takePlaceholder(c)
 	}
 	switch r.Own {
 	case OwnPass:
-		return Decision{Action: Pass, Route: r, Reason: r.pass[own]}
+		return Decision{Action: Pass, Own: own, Reason: r.pass[own]}
 	case OwnReplace:
 		// The query goes on byte for byte, so what it holds cannot give way.
-		if azure.QueryCredential(c.Query, now) == azure.None {
-			return Decision{Action: Inject, Route: r, Reason: r.inject[own]}
+		if r.Service.QueryCredential(c, now) == azure.None {
+			return Decision{Action: Inject, Own: own, Reason: r.inject[own]}
 		}
 		return Decision{
-			Action: Refuse, Route: r, Code: CodeOwnCredential,
+			Action: Refuse, Own: own, Code: CodeOwnCredential,
 			Reason: fmt.Sprintf("the query brings %s, which %s is to replace and cannot; leave it out", own, r),
 		}
 	default:
 		return Decision{
-			Action: Refuse, Route: r, Code: CodeOwnCredential,
+			Action: Refuse, Own: own, Code: CodeOwnCredential,
 			Reason: fmt.Sprintf("the call brings %s, which %s refuses; leave it out", own, r),
 		}
+	}
+}
+
+// takePlaceholder has the machine's token stand in for a placeholder that was
+// asked for this service. The attack is an app that is talked into sending its
+// token for one service to another, which Entra's audiences forbid. Its end does
+// not matter: a call without any credential gets the same.
+func (r *Route) takePlaceholder(c *azure.Call) Decision {
+	if audience, ok := azure.PlaceholderAudience(c); ok && r.Service.Takes(audience) {
+		return Decision{Action: Inject, Own: azure.Placeholder, Reason: r.inject[azure.Placeholder]}
+	}
+	return Decision{
+		Action: Refuse, Own: azure.Placeholder, Code: CodePlaceholder,
+		Reason: fmt.Sprintf("the call brings a placeholder of bearerd's that was asked for another service than that of %s; ask for %s", r, r.Audience),
 	}
 }
 

@@ -25,7 +25,7 @@ func (c *Config) keys() object {
 		{"cloud", cloudValue{&c.cloud}, "The cloud whose hosts and audiences hold. auto: the one that IMDS names, else public. A mapping defines one (see cloud)."},
 		{"identity", identity(&c.Identity), "The managed identity of routes that name none. At most one id; none: the system-assigned identity or, where there is none, the only user-assigned one."},
 		{"unmatched", oneOf(&c.RefuseUnmatched, word[bool]{"tunnel", false}, word[bool]{"refuse", true}), "What becomes of hosts that no route names: tunnel forwards them without a token and without a look inside, refuse answers 403."},
-		{"own", own(&c.Own), "What becomes of a call that brings a live credential of its own (an unexpired token, a SAS): pass forwards it untouched, replace attaches the machine's token instead, refuse answers 403."},
+		{"own", own(&c.Own), "What becomes of a call that brings a live credential of its own (an unexpired token, a SAS): pass forwards it untouched, replace attaches the machine's token instead, refuse answers 403. A token for another service of the cloud counts as none."},
 		{"names", list(&c.Names, hostName), "More host names by which callers reach the proxy, for base URLs. The listeners' addresses and localhost are known anyway."},
 		{"listen", shown{list(&c.Listen, func(l *Listener) value { return l.keys() }), "`127.0.0.1:8180`"}, "Where callers connect: proxy requests and base URLs alike."},
 		{"routes", shown{given{list(&c.routes, func(r *routeSetting) value { return r.keys() }), &c.hasRoutes}, "Key Vault, Storage, and ARM for reading"}, "Which calls get a token. The first that takes the whole call wins; a host that any route names is never tunnelled. An empty list routes nothing."},

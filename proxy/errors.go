@@ -66,6 +66,7 @@ func Codes() []CodeInfo {
 		{CodeForbiddenTarget, 403, "The target is IMDS, the WireServer, a listener of ours, or an address that is not reachable through bearerd.", "Call it directly (NO_PROXY), or allow it by upstream.connect_to or upstream.allow_addresses."},
 		{route.CodeNotPermitted, 403, "A route names the host, but none takes the call whole: its method, path, header or operation differs.", "The message tells what differed; `bearerd explain` shows it for any call. Widen the route if the call is meant to be allowed."},
 		{route.CodeOwnCredential, 403, "The call brings a live credential of its own, and the route says own: refuse; or own: replace, and it is in the query.", "Remove the credential from the app, or set own: pass or own: replace."},
+		{route.CodeClientTooOld, 403, "The client speaks a version of the Storage protocol that knows no tokens, and counts on what the versions that do have ended: Atom on tables, or a path as the source of a copy.", "Use a newer client library; the message tells which, and storage-clients.md what works with which version."},
 		{CodeUnknownGateway, 404, "The base URL names no gateway of the configuration.", "Use one of the gateways that the message lists."},
 		{CodeMethodNotAllowed, 405, "TRACE, or CONNECT inside an intercepted connection.", "Use another method."},
 		{CodeMisdirected, 421, "SNI, Host or :authority differ from the target of the connection, or a base URL was asked under a foreign host name.", "Open a connection for each host; list further names of the proxy under names."},

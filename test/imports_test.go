@@ -31,6 +31,7 @@ var floors = []floor{
 	{"proxy", []string{"cache", "imds", "metrics", "proxy/azure", "proxy/dial", "proxy/route"}},
 	{"proxy/metadata", []string{"cache", "imds", "proxy"}},
 	{"test/azuretest", nil},
+	{"test/recorded", nil},
 	{"cmd/internal/admin", []string{"proxy", "proxy/azure"}},
 	{"cmd/internal/daemon", []string{"cache", "cmd/internal/admin", "imds", "imds/source", "metrics", "proxy", "proxy/authority", "proxy/azure", "proxy/dial", "proxy/listen", "proxy/metadata", "proxy/route"}},
 	{"cmd/bearerd", []string{"cache", "cmd/internal/daemon", "imds", "imds/source", "proxy", "proxy/authority", "proxy/azure", "proxy/route"}},

@@ -38,9 +38,10 @@ const (
 //
 // Storage wants x-ms-version to be recent. What is missing, too old or not to
 // be understood is raised to the least version that takes a token; a newer one
-// stays, for the caller reads the answer by it. Files want the request's intent
-// besides. No other field is needed: with a token, unlike a shared key, the
-// service does not look at x-ms-date.
+// stays, for the caller reads the answer by it. What the raised version wants to
+// be told, and the client's own took for granted, is added. Files want the
+// request's intent besides. No other field is needed: with a token, unlike a
+// shared key, the service does not look at x-ms-date.
 //
 // Where nothing is to be set, it does not allocate.
 func (s *Service) Fields(c *Call) []Field {
@@ -53,6 +54,9 @@ func (s *Service) Fields(c *Call) []Field {
 	version, count := c.first("X-Ms-Version")
 	if count != 1 || !isVersion(version) || version < least {
 		fields = append(fields, Field{"X-Ms-Version", least})
+		if field, ok := s.implied(c); ok {
+			fields = append(fields, field)
+		}
 	}
 	if api == fileAPI {
 		if intent, count := c.first("X-Ms-File-Request-Intent"); count != 1 || intent != "backup" {

@@ -36,6 +36,9 @@ const (
 	// CodePlaceholder: the call brings a placeholder of bearerd's that is not
 	// for the service.
 	CodePlaceholder = "BearerdPlaceholder"
+	// CodeClientTooOld: a route takes the call, but its service would not, with
+	// a token.
+	CodeClientTooOld = "BearerdClientTooOld"
 )
 
 // Decision is what becomes of a call, and why.
@@ -105,7 +108,7 @@ func (m *matcher) decide() Decision {
 		miss := m.compare(&candidates[i])
 		if miss.stage == whole {
 			r := candidates[i].route
-			d := r.authorise(c, m.now)
+			d := r.current(c, r.authorise(c, m.now))
 			d.Route, d.Operation = r, m.operation(r.Service)
 			if d.Action == Inject {
 				d.Source = m.sourceAt(r.Service)
@@ -164,6 +167,17 @@ func (r *Route) takePlaceholder(c *azure.Call) Decision {
 		Action: Refuse, Own: azure.Placeholder, Code: CodePlaceholder,
 		Reason: fmt.Sprintf("the call brings a placeholder of bearerd's that was asked for another service than that of %s; ask for %s", r, r.Audience),
 	}
+}
+
+// current refuses what would get a token and whose client is too old for one.
+func (r *Route) current(c *azure.Call, d Decision) Decision {
+	if d.Action != Inject {
+		return d
+	}
+	if reason := r.Service.Outdated(c); reason != "" {
+		return Decision{Action: Refuse, Own: d.Own, Code: CodeClientTooOld, Reason: fmt.Sprintf("%s takes the call, but %s", r, reason)}
+	}
+	return d
 }
 
 // stage is how far a call and a route agree. The furthest one tells which

@@ -143,6 +143,8 @@ const (
 type cloudSetting struct {
 	name       string
 	definition *azure.Definition // nil: name counts
+	file       string            // of an answer of /metadata/endpoints, which the definition starts from; empty: none
+	fromFile   int               // how many of the definition's services are the file's, which come first
 }
 
 const autoCloud = "auto"

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -16,6 +17,31 @@ func (c *Config) Cloud() (fixed *azure.Cloud, auto bool) {
 		return nil, true
 	}
 	return c.clouds()[0], false
+}
+
+// readCloudFile has the cloud's definition start from what its file says.
+func (c *Config) readCloudFile() {
+	s, at := &c.source, &c.cloud
+	if at.file == "" || s.failedUnder("cloud") {
+		return
+	}
+	if at.definition.Base != "" {
+		s.fail("cloud.file", "file and base exclude one another; keep one")
+		return
+	}
+	text, err := readFile(at.file)
+	if err != nil {
+		s.fail("cloud.file", "%w", err)
+		return
+	}
+	d, err := azure.ParseEndpoints(text, at.definition.Name)
+	for _, e := range split[error](err) {
+		s.fail("cloud.file", "%s: %w", at.file, e)
+	}
+	d.Login = cmp.Or(at.definition.Login, d.Login)
+	at.fromFile = len(d.Services)
+	d.Services = append(d.Services, at.definition.Services...)
+	at.definition = &d
 }
 
 // LikelyCloud gives the fixed cloud or, where IMDS is yet to name it, the first

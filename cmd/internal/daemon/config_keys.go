@@ -205,19 +205,20 @@ func same(text string) word[string] { return word[string]{text, text} }
 type cloudValue struct{ at *cloudSetting }
 
 // definitionKeys are the keys of a cloud that the file defines.
-func definitionKeys(d *azure.Definition) object {
+func definitionKeys(d *azure.Definition, file *string) object {
 	return object{
-		{"name", shown{text(&d.Name, "text"), "required"}, "What people call the cloud."},
+		{"name", shown{text(&d.Name, "text"), "required without file"}, "What people call the cloud. With file: which of its clouds, needed only where it has several, or no name."},
 		{"base", text(&d.Base, "text"), "The cloud that this one starts from: public, usgov or china. Empty: none."},
-		{"login", text(&d.Login, "host"), "Where tenants sign in. Empty: the base's."},
+		{"file", path(file), "In place of base, a file with what the cloud's Azure Resource Manager answers to `/metadata/endpoints?api-version=2022-09-01`: Key Vault, Managed HSM, Storage and Azure Resource Manager as it tells them. It is read again at a reload."},
+		{"login", text(&d.Login, "host"), "Where tenants sign in. Empty: the base's or the file's."},
 		{"services", list(&d.Services, func(s *azure.ServiceDefinition) value {
 			return object{
-				{"name", shown{text(&s.Name, "text"), "required"}, "What routes call it. The name of one of the base's adds to that one."},
-				{"audience", text(&s.Audience, "text"), "What tokens are asked for. Empty only where the base has it."},
+				{"name", shown{text(&s.Name, "text"), "required"}, "What routes call it. The name of one of the base's or the file's adds to that one."},
+				{"audience", text(&s.Audience, "text"), "What tokens are asked for. Empty only where the base or the file has it."},
 				{"like", text(&s.Like, "text"), "keyvault, managedhsm, storage or arm, where the service follows the rules of that one (header fields, challenges, paths)."},
 				{"hosts", texts(&s.Hosts, "host"), "Exact names."},
 				{"suffixes", texts(&s.Suffixes, "DNS suffix"), "The service's as a whole: one label in front of each. Only where no stranger can own a name under it."},
 			}
-		}), "Services beside the base's."},
+		}), "Services beside the base's or the file's."},
 	}
 }

@@ -124,7 +124,7 @@ func (e *entry) unwrap(v value) {
 		e.unwrap(v.value)
 	case cloudValue:
 		e.def = "`" + v.current() + "`"
-		e.inner = definitionKeys(new(azure.Definition))
+		e.inner = definitionKeys(new(azure.Definition), new(string))
 	case interface{ sample() value }:
 		var element entry
 		element.unwrap(v.sample())

@@ -113,7 +113,7 @@ func TestEveryKeyIsTaken(t *testing.T) {
 func TestTestdataHasEveryKey(t *testing.T) {
 	index := regexp.MustCompile(`\[\d+\]`)
 	have := make(map[string]bool)
-	for _, file := range []string{"every-key.yaml", "cloud.yaml"} {
+	for _, file := range []string{"every-key.yaml", "cloud.yaml", "cloud-file.yaml"} {
 		c := load(t, filepath.Join("testdata", file))
 		for path := range c.source.keys {
 			have[index.ReplaceAllString(path, "[]")] = true
@@ -251,6 +251,28 @@ func TestDefinedCloud(t *testing.T) {
 	}
 	if c.LikelyCloud().Name != "lab" {
 		t.Error("the likely cloud is another one")
+	}
+}
+
+func TestCloudOfAFile(t *testing.T) {
+	c := load(t, "testdata/cloud-file.yaml")
+	cloud, auto := c.Cloud()
+	if auto || cloud.Name != "gap" || cloud.Login != "login.gap.example" {
+		t.Fatalf("%+v, auto %t", cloud, auto)
+	}
+	table, err := c.Compile(cloud)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for host, audience := range map[string]string{
+		"payroll.vault.gap.example":   "https://vault.gap.example",
+		"acct.blob.core.gap.example":  "https://storage.gap.example/",
+		"management.gap.example":      "https://management.gap.example/",
+		"west.management.gap.example": "https://management.gap.example/",
+	} {
+		if s, ok := cloud.ServiceOf(host); !ok || s.Audience != audience || !table.Named(host) {
+			t.Errorf("%s belongs to %+v, want the audience %s", host, s, audience)
+		}
 	}
 }
 

@@ -17,6 +17,7 @@ func (c *Config) check() {
 	c.checkAddresses()
 	c.checkEndpoint()
 	c.checkFiles()
+	c.readCloudFile()
 	s := &c.source
 	if c.Drain.Min > c.Drain.Max {
 		s.fail("drain", "min is %s and max %s; make max the longer one", showDuration(c.Drain.Min), showDuration(c.Drain.Max))
@@ -211,11 +212,14 @@ func (c *Config) clouds() []*azure.Cloud {
 	case c.cloud.definition != nil:
 		cloud, err := azure.NewCloud(*c.cloud.definition)
 		for _, e := range split[*azure.DefinitionError](err) {
-			path := "cloud." + e.Field
-			if e.Service >= 0 {
-				path = fmt.Sprintf("cloud.services[%d].%s", e.Service, e.Field)
+			switch i := e.Service - c.cloud.fromFile; {
+			case e.Service < 0:
+				s.fail("cloud."+e.Field, "%w", e.Err)
+			case i < 0:
+				s.fail("cloud.file", "its %s: %w", c.cloud.definition.Services[e.Service].Name, e.Err)
+			default:
+				s.fail(fmt.Sprintf("cloud.services[%d].%s", i, e.Field), "%w", e.Err)
 			}
-			s.fail(path, "%w", e.Err)
 		}
 		if err != nil {
 			return nil

@@ -235,7 +235,7 @@ func (v cloudValue) current() string { return v.at.name }
 func (v cloudValue) decode(s *source, path string, n *yaml.Node) {
 	if n.Kind == yaml.MappingNode {
 		v.at.definition = &azure.Definition{}
-		definitionKeys(v.at.definition).decode(s, path, n)
+		definitionKeys(v.at.definition, &v.at.file).decode(s, path, n)
 		return
 	}
 	if n.Kind != yaml.ScalarNode {

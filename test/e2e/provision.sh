@@ -11,6 +11,7 @@ certificates=/etc/ssl/certs/ca-certificates.crt
 packages=()
 have curl || packages+=(curl)
 have ip || packages+=(iproute2)
+have nft || packages+=(nftables)
 have gcc || packages+=(gcc libc6-dev) # the race detector links C
 have node || packages+=(nodejs)
 have npm || packages+=(npm)

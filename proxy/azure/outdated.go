@@ -7,7 +7,8 @@ import "strings"
 const (
 	blobTypesVersion = "2009-09-19" // a blob is written with its type
 	leaseTimeVersion = "2012-02-12" // a lease is asked for with its duration; a copy's source is a URL
-	jsonVersion      = "2013-08-15" // Table knows JSON; from 2015-12-11 on it knows nothing else
+	jsonVersion      = "2013-08-15" // Table knows JSON beside Atom
+	noAtomVersion    = "2015-12-11" // Table knows JSON alone
 )
 
 // Outdated tells why a call's client is too old to have its call sent with a
@@ -72,18 +73,25 @@ func (c *Call) sentVersion() string {
 	return version
 }
 
-// speaksAtom reports whether a call to Table storage brings Atom or wants it:
-// by its Content-Type, by $format or else by Accept, and whatever these say
-// where its version knows nothing else
+// speaksAtom reports whether a call to Table storage counts on Atom, which its
+// client's version has: by its Content-Type, by $format or else by Accept, and
+// whatever these say where its version knows nothing else
 // (https://learn.microsoft.com/rest/api/storageservices/payload-format-for-table-service-operations).
-// What has comp, access policies and the service's properties, is XML to this
-// day.
+//
+// Accept counts where the answer is a payload. Clients that speak JSON, of today
+// among them, ask for Atom with their batches and deletions, and the service pays
+// no heed to that. What has comp, access policies and the service's properties,
+// is XML to this day.
 func speaksAtom(c *Call) bool {
+	version := c.sentVersion()
+	if version >= noAtomVersion || c.Method == "DELETE" {
+		return false
+	}
 	q := queryView(c.Query)
 	if _, count := q.value("comp"); count > 0 {
 		return false
 	}
-	if version := c.sentVersion(); version != "" && version < jsonVersion {
+	if version != "" && version < jsonVersion {
 		return true
 	}
 	if content, _ := c.first("Content-Type"); mediaTypes(content)&atomType != 0 {
@@ -93,7 +101,7 @@ func speaksAtom(c *Call) bool {
 		return q.is("$format", "atom") || q.is("$format", "application/atom+xml")
 	}
 	accept, _ := c.first("Accept")
-	return mediaTypes(accept) == atomType
+	return c.Method == "GET" && mediaTypes(accept) == atomType
 }
 
 // media is a set of media types.

@@ -24,7 +24,11 @@ func TestAtomOnTablesIsOutdated(t *testing.T) {
 		{"wants Atom", "GET", "/Tables", "2014-02-14", atom + ",application/xml", "", true},
 		{"wants Atom, spelled oddly", "GET", "/Tables", "2014-02-14", " Application/ATOM+XML ; charset=utf-8", "", true},
 		{"wants Atom, says no version", "GET", "/Tables", "", atom, "", true},
-		{"wants Atom, says a new version", "GET", "/Tables", "2026-02-06", atom, "", true},
+		{"wants Atom, by a version that has none", "GET", "/Tables", "2015-12-11", atom, "", false}, // the client's own mistake
+		{"brings Atom, by a version that has none", "POST", "/t", "2026-02-06", json, atom, false},
+		{"sends a batch", "POST", "/$batch", "2014-02-14", atom + ",application/xml", "multipart/mixed; boundary=b", false},
+		{"merges", "MERGE", "/t(PartitionKey='p',RowKey='r')", "2014-02-14", atom, "application/json", false},
+		{"deletes, as of before JSON", "DELETE", "/Tables('t')", "2009-09-19", atom, atom, false},
 		{"takes either", "GET", "/Tables", "2014-02-14", atom + "," + json, "", false},
 		{"takes anything", "GET", "/Tables", "2014-02-14", atom + ", */*", "", false},
 		{"wants JSON", "GET", "/Tables", "2013-08-15", json, "", false},

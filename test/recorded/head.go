@@ -20,7 +20,7 @@ A link to a blob that the client builds from its endpoint (a shared access signa
 
 A call that the service would refuse, in words about something that the client never did, is refused by bearerd: 403, ` + "`Bearerd-Error: BearerdClientTooOld`" + `, and what to do.
 
-- **Atom on tables.** Tokens begin with version 2020-12-06, and Atom ended with 2015-12-11. Clients that say a version before 2013-08-15 know nothing else; later ones are judged by ` + "`Content-Type`, `$format` and `Accept`" + `. What is XML to this day, access policies and the service's properties, passes. The parts of a batch are not looked into.
+- **Atom on tables.** Tokens begin with version 2020-12-06, and Atom ended with 2015-12-11. Clients that say a version before 2013-08-15 know nothing else; those of before 2015-12-11 are judged by ` + "`Content-Type`, `$format` and, where they read, `Accept`" + `. Deletions have no payload, and pass. What is XML to this day, access policies and the service's properties, passes. The parts of a batch are not looked into.
 - **A copy's source as a path**, ` + "`x-ms-copy-source: /account/container/blob`" + `, as it was before 2012-02-12.
 
 ## What is made to work
@@ -33,9 +33,21 @@ A call that the service would refuse, in words about something that the client n
 Only what Microsoft's [list of versions](https://learn.microsoft.com/rest/api/storageservices/previous-azure-storage-service-versions) tells of; the version that brought it is in parentheses. Not in the tables, for it is in bodies: the service's properties have ` + "`HourMetrics` and `MinuteMetrics` where they had `Metrics`" + ` before 2013-08-15. A copy may go on after the answer since 2012-02-12
 (` + "`x-ms-copy-status: pending`" + `).
 
+## Real programs
+
+Each of these runs against Azurite in ` + "`test/e2e`" + `, unchanged, with a dummy key, by all three endpoints above:
+
+| program | calls |
+| --- | --- |
+| rclone 1.60 (azureblob) | makes a container, copies there (in blocks) and back, checks, lists, copies within, purges. By a URL of its own it wants ` + "`use_emulator = true`" + ` beside ` + "`endpoint`" + ` |
+| azure-storage 2.10 for Node.js | blobs with MD5, snapshots and leases; queues; tables. Batches by base URL alone, for Azurite looks for the account in the path of each part |
+| @azure/storage-blob 12 for Node.js | blobs |
+| azblob for Go | blobs, in blocks and ranges; here over HTTP/2 too, and in place of plain http |
+| azure-storage-blob, azure-storage-queue and azure-data-tables for Python, of Debian 12 | blobs in blocks, snapshots, leases; queues; tables |
+
 ## Requests
 
-Each line is one request, in the order in which the tests send them: to the rules, and through a running bearerd to Azurite, whose status is in the last column. Azurite answers all versions alike, so what differs is what the service's documentation says, not what Azurite does.
+Each line is one request, in the order in which the tests send them: to the rules, and through a running bearerd to Azurite, whose status is in the last column. Azurite answers all versions alike, so what differs is what the service's documentation says, not what Azurite does. What a client says dates it: a library speaks the version of about its release.
 It takes no token for access policies, which the service does since August 2025 (` + "`getAcl` and `setAcl`" + ` in a role), and has no files.
 
 This page is generated: ` + "`go test ./test/recorded -run Reference -update`" + `.

@@ -21,7 +21,10 @@ func tables() []Request {
 		least  = "2020-12-06"
 		begin  = `<?xml version="1.0" encoding="utf-8" standalone="yes"?><entry xmlns:d="http://schemas.microsoft.com/ado/2007/08/dataservices" xmlns:m="http://schemas.microsoft.com/ado/2007/08/dataservices/metadata" xmlns="http://www.w3.org/2005/Atom"><title/><updated>2011-10-04T08:15:30Z</updated><author><name/></author><id/><content type="application/xml"><m:properties>`
 		end    = `</m:properties></content></entry>`
-		row    = `{"PartitionKey":"p","RowKey":"r","greeting":"hello"}`
+		batch  = "--batch_1\r\nContent-Type: multipart/mixed; boundary=changeset_1\r\n\r\n--changeset_1\r\nContent-Type: application/http\r\nContent-Transfer-Encoding: binary\r\n\r\n" +
+			"POST " + Table + "/recorded() HTTP/1.1\r\nContent-ID: 1\r\nContent-Type: application/json\r\nAccept: application/json;odata=nometadata\r\n\r\n" +
+			`{"PartitionKey":"p","RowKey":"s"}` + "\r\n--changeset_1--\r\n--batch_1--\r\n"
+		row = `{"PartitionKey":"p","RowKey":"r","greeting":"hello"}`
 	)
 	atom := []string{"Accept: application/atom+xml,application/xml", "Accept-Charset: UTF-8", "DataServiceVersion: 1.0;NetFx", "MaxDataServiceVersion: 2.0;NetFx"}
 	atomBody := append([]string{"Content-Type: application/atom+xml"}, atom...)
@@ -37,11 +40,13 @@ func tables() []Request {
 		{Version: "2015-07-08", Does: "queries entities, in Atom by $format", Line: "GET " + Table + "/recorded()?$format=atom", Header: json, Code: tooOld},
 		{Version: "2013-08-15", Lite: true, Does: "makes a table, in JSON", Line: "POST " + Table + "/Tables", Header: jsonBody, Body: `{"TableName":"recorded"}`, Upstream: least, Azurite: 201},
 		{Version: "2013-08-15", Does: "inserts an entity, in JSON", Line: "POST " + Table + "/recorded", Header: jsonBody, Body: row, Upstream: least, Azurite: 201},
+		{Version: "2014-02-14", Does: "sends a batch of JSON, which asks for Atom", Line: "POST " + Table + "/$batch", Header: append([]string{"Content-Type: multipart/mixed; boundary=batch_1"}, atom...), Body: batch, Upstream: least, Azurite: 500, Note: "looks for the account in the path of each part"},
 		{Version: "2015-12-11", Does: "merges an entity", Line: "MERGE " + entity, Header: append([]string{"If-Match: *"}, jsonBody...), Body: row, Upstream: least, Azurite: 204},
 		{Version: "2018-03-28", Does: "reads an entity", Line: "GET " + entity, Header: json, Upstream: least, Azurite: 200},
 		{Version: "2012-02-12", Does: "reads a table's access policies, which are XML", Line: "GET " + Table + "/recorded?comp=acl", Header: []string{"Accept: application/atom+xml,application/xml"}, Upstream: least, Azurite: 403, Note: noPolicies},
 		{Version: "2019-02-02", Does: "queries entities", Line: "GET " + Table + "/recorded()?$top=5", Header: []string{"Accept: application/json;odata=nometadata", "DataServiceVersion: 3.0"}, Upstream: least, Azurite: 200},
-		{Version: "2020-12-06", Does: "deletes an entity", Line: "DELETE " + entity, Header: append([]string{"If-Match: *"}, json...), Upstream: least, Azurite: 204},
+		{Version: "2011-08-18", Lite: true, Does: "deletes an entity, asking for Atom", Line: "DELETE " + entity, Header: append([]string{"If-Match: *", "Content-Type: application/atom+xml"}, atom...), Upstream: least, Azurite: 204},
+		{Version: "2020-12-06", Does: "inserts an entity", Line: "POST " + Table + "/recorded", Header: jsonBody, Body: row, Upstream: least, Azurite: 201},
 		{Version: "2026-02-06", Does: "deletes a table", Line: "DELETE " + Table + "/Tables('recorded')", Header: []string{"Accept: application/json"}, Upstream: "2026-02-06", Azurite: 204},
 	}
 }

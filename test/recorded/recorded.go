@@ -22,6 +22,7 @@ type Request struct {
 	Upstream string // the version that the service is sent; empty: the call is refused
 	Adds     string // the field that is set besides: "x-ms-blob-type: BlockBlob"
 	Differs  string // what the client sees otherwise than its version promises
+	Refuses  string // why the service refuses what the client's version had it do
 	Code     string // of bearerd's refusal
 
 	// Azurite is the status of Azurite's answer, through bearerd. 0: it is not
@@ -80,6 +81,8 @@ func (r *Request) Outcome() string {
 	switch {
 	case r.Code != "":
 		return "refused by bearerd: `" + r.Code + "`"
+	case r.Refuses != "":
+		return "the service refuses it: " + r.Refuses
 	case r.Differs != "":
 		return "works, but differs: " + r.Differs
 	}

@@ -5,7 +5,7 @@ set -euo pipefail
 
 have() { command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ]; }
 # Debian's own interpreter: a version manager's python3 may come first in PATH and not know Debian's packages.
-can_import_requests() { /usr/bin/python3 -c 'import requests' >/dev/null 2>&1; }
+can_import() { /usr/bin/python3 -c "import $1" >/dev/null 2>&1; }
 certificates=/etc/ssl/certs/ca-certificates.crt
 
 packages=()
@@ -20,7 +20,9 @@ have nginx || packages+=(nginx)
 have haproxy || packages+=(haproxy)
 have wrk || packages+=(wrk)
 have promtool || packages+=(prometheus)
-can_import_requests || packages+=(python3-requests)
+have rclone || packages+=(rclone)
+can_import requests || packages+=(python3-requests)
+can_import azure.storage.blob,azure.storage.queue,azure.data.tables || packages+=(python3-azure-storage) # with all of the SDK, 640 MB
 [ -s "$certificates" ] || packages+=(ca-certificates)
 
 [ ${#packages[@]} -gt 0 ] || exit 0

@@ -1,20 +1,22 @@
-// Blob calls with the Azure SDK and no credential: storage.mjs BASE CONTAINER [MEBIBYTES]
+// Blob calls with the Azure SDK and no credential, or an account's key: storage.mjs BASE CONTAINER [MEBIBYTES|KEY]
 // With a size it uploads one blob of that many MiB in blocks, and compares it on the way back.
 import assert from "node:assert/strict";
 import { createHash, webcrypto } from "node:crypto";
 import { Readable } from "node:stream";
-import { AnonymousCredential, BlobServiceClient } from "@azure/storage-blob";
+import { AnonymousCredential, BlobServiceClient, StorageSharedKeyCredential } from "@azure/storage-blob";
 
 // The SDK wants it of every Node.js; 18, which Debian 12 has, hides it behind a flag.
 globalThis.crypto ??= webcrypto;
 
-const [base, name, size] = process.argv.slice(2);
-const service = new BlobServiceClient(base, new AnonymousCredential(), { retryOptions: { maxTries: 1 } });
+const [base, name, more = ""] = process.argv.slice(2);
+const size = /^\d+$/.test(more) ? Number(more) : 0;
+const credential = more && !size ? new StorageSharedKeyCredential("acct", more) : new AnonymousCredential();
+const service = new BlobServiceClient(base, credential, { retryOptions: { maxTries: 1 } });
 const container = service.getContainerClient(name);
 await container.create();
 
 if (size) {
-  await blocks(Number(size));
+  await blocks(size);
 } else {
   await calls();
 }

@@ -106,15 +106,15 @@ func (r *Rig) build() error {
 
 func (r *Rig) checkPeers() error {
 	var missing []error
-	for _, name := range []string{"curl", "node", "java", "promtool", Python} {
+	for _, name := range []string{"curl", "node", "java", "promtool", "rclone", Python} {
 		if _, err := exec.LookPath(name); err != nil {
 			missing = append(missing, err)
 		}
 	}
-	if text, err := exec.Command(Python, "-c", "import requests").CombinedOutput(); err != nil {
-		missing = append(missing, fmt.Errorf("python3-requests: %w: %s", err, text))
+	if text, err := exec.Command(Python, "-c", "import requests, azure.storage.blob, azure.storage.queue, azure.data.tables").CombinedOutput(); err != nil {
+		missing = append(missing, fmt.Errorf("python3-requests, python3-azure-storage: %w: %s", err, text))
 	}
-	for _, module := range []string{"azurite", "@azure/storage-blob", "@azure/keyvault-secrets", "@azure/identity"} {
+	for _, module := range []string{"azurite", "@azure/storage-blob", "@azure/keyvault-secrets", "@azure/identity", "azure-storage"} {
 		if _, err := os.Stat(filepath.Join(r.NPM, "node_modules", module)); err != nil {
 			missing = append(missing, err)
 		}

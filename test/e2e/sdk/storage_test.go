@@ -39,6 +39,26 @@ func TestBlobs(t *testing.T) {
 	}
 }
 
+// azblob with the key of an account, which is a dummy, works the same.
+func TestBlobsWithADeadKey(t *testing.T) {
+	fake, _ := startForCloud(t)
+	for name, d := range map[string]*rig.Daemon{"Azurite": startForAzurite(t), "fake": fake} {
+		for i, s := range steerings(t, d) {
+			t.Run(name+"/"+s.name, func(t *testing.T) {
+				key, err := azblob.NewSharedKeyCredential("acct", "bm8ga2V5IG9mIGFueSBhY2NvdW50")
+				if err != nil {
+					t.Fatal(err)
+				}
+				client, err := azblob.NewClientWithSharedKeyCredential(s.url(rig.BlobHost, "blob"), key, &azblob.ClientOptions{ClientOptions: s.options})
+				if err != nil {
+					t.Fatal(err)
+				}
+				blobs(t, client, "keyed"+string(rune('a'+i)))
+			})
+		}
+	}
+}
+
 func blobs(t *testing.T, client *azblob.Client, container string) {
 	t.Helper()
 	ctx := t.Context()

@@ -19,13 +19,13 @@ type FieldChange struct {
 // Gateway gives the call that one by base URL stands for: the upstream's, of the
 // gateway that its path begins with. false: no gateway is called so.
 func Gateway(c *azure.Call, routes *route.Table) (*azure.Call, bool) {
-	name, rest, _ := strings.Cut(strings.TrimPrefix(c.Path, "/"), "/")
-	r, ok := routes.Gateway(name)
+	segment, rest, _ := strings.Cut(strings.TrimPrefix(c.Path, "/"), "/")
+	_, at, ok := baseTarget(routes, segment)
 	if !ok {
 		return nil, false
 	}
 	upstream := *c
-	upstream.Scheme, upstream.Host, upstream.Port, upstream.Path = "https", r.GatewayHost, r.GatewayPort, "/"+rest
+	upstream.Scheme, upstream.Host, upstream.Port, upstream.Path = "https", at.host, at.port, "/"+rest
 	return &upstream, true
 }
 

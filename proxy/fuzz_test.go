@@ -141,7 +141,7 @@ func FuzzMapURL(f *testing.F) {
 	for _, seed := range []string{"https://up.example/a", "HTTPS://UP.example:443?x", "https://up.example.evil/a", "https://up.example@evil/", "https://up.example:443@evil/", "https://up.example\\@evil/", "//evil/", "/a", "https://up.example:0443/"} {
 		f.Add(seed)
 	}
-	b := &baseURL{host: "up.example", port: 443, origin: "http://us", prefix: "/g"}
+	b := testBase(f, "up.example")
 	f.Fuzz(func(t *testing.T, link string) {
 		mapped, ok := b.mapURL(link)
 		if !ok {

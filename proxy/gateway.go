@@ -5,6 +5,9 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+
+	"github.com/bearerd/bearerd/proxy/azure"
+	"github.com/bearerd/bearerd/proxy/route"
 )
 
 // serveBase answers an origin-form request, http://127.0.0.1:8180/<gateway>/...,
@@ -20,50 +23,102 @@ func (s *Server) serveBase(w http.ResponseWriter, r *http.Request) {
 			return problemf(http.StatusForbidden, CodeCrossSite, "a web page of another site may not use this proxy")
 		}
 		path, query := splitTarget(r.RequestURI)
-		name, rest, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
-		gateway, ok := x.settings.routes.Gateway(name)
+		segment, rest, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+		gateway, at, ok := baseTarget(x.settings.routes, segment)
 		if !ok {
-			return problemf(http.StatusNotFound, CodeUnknownGateway,
-				"no gateway is called %s; the configuration has: %s", shown(name), orNone(x.settings.routes.Gateways()))
+			return unknownGateway(segment, x.settings.routes)
 		}
 		scheme := "http"
 		if r.TLS != nil {
 			scheme = "https"
 		}
-		x.base = &baseURL{host: gateway.GatewayHost, port: gateway.GatewayPort, origin: scheme + "://" + r.Host, prefix: "/" + name}
-		x.setTarget("https", gateway.GatewayHost, gateway.GatewayPort, "/"+rest, query)
+		x.base = &baseURL{gateway: gateway, origin: scheme + "://" + r.Host, prefix: "/" + segment}
+		x.setTarget("https", at.host, at.port, "/"+rest, query)
 		return x.forward()
 	})
 }
 
-// baseURL maps between an upstream's URLs and a gateway's.
-type baseURL struct {
-	host   string // the upstream's
-	port   uint16
-	origin string // ours, as the caller wrote it: http://127.0.0.1:8180
-	prefix string // /vault
+// siblingMark stands between a gateway's name, which cannot hold it, and another
+// host of its route: /arm~westus.management.azure.com/...
+const siblingMark = "~"
+
+// hostPort is where a base URL leads.
+type hostPort struct {
+	host string
+	port uint16
 }
 
-// mapURL maps an absolute URL of the upstream's to ours; false where it points
+// baseTarget finds where the first segment of a base URL leads: to its gateway's
+// one host, or to another host that the gateway's route names. Azure Resource
+// Manager sends callers on to its regional hosts. Whoever writes such a URL gets
+// to no other host than by the proxy variables, and the call is judged anew.
+func baseTarget(routes *route.Table, segment string) (*route.Route, hostPort, bool) {
+	name, sibling, marked := strings.Cut(segment, siblingMark)
+	gateway, ok := routes.Gateway(name)
+	if !ok {
+		return nil, hostPort{}, false
+	}
+	if !marked {
+		return gateway, hostPort{gateway.GatewayHost, gateway.GatewayPort}, true
+	}
+	host, port, err := azure.NormalizeHost(sibling)
+	if err != nil || port != 0 || !gateway.Names(host, 443) {
+		return nil, hostPort{}, false
+	}
+	return gateway, hostPort{host, 443}, true
+}
+
+// basePath is the opposite: the base URL's path of a host, where it has one.
+func basePath(gateway *route.Route, at hostPort) (string, bool) {
+	switch {
+	case at == hostPort{gateway.GatewayHost, gateway.GatewayPort}:
+		return "/" + gateway.Gateway, true
+	case at.port == 443 && gateway.Names(at.host, 443):
+		return "/" + gateway.Gateway + siblingMark + at.host, true
+	}
+	return "", false
+}
+
+func unknownGateway(segment string, routes *route.Table) *problem {
+	name, sibling, marked := strings.Cut(segment, siblingMark)
+	if _, ok := routes.Gateway(name); ok && marked {
+		return problemf(http.StatusNotFound, CodeUnknownGateway, "the route of the gateway %s names no host %s, without a port", name, shown(sibling))
+	}
+	return problemf(http.StatusNotFound, CodeUnknownGateway,
+		"no gateway is called %s; the configuration has: %s", shown(name), orNone(routes.Gateways()))
+}
+
+// baseURL maps between the URLs of a gateway's upstreams and its own.
+type baseURL struct {
+	gateway *route.Route
+	origin  string // ours, as the caller wrote it: http://127.0.0.1:8180
+	prefix  string // of the call: /vault, or /arm~westus.management.azure.com
+}
+
+// mapURL maps an absolute URL of an upstream's to ours; false where it points
 // elsewhere.
 func (b *baseURL) mapURL(link string) (string, bool) {
 	rest, ok := cutPrefixFold(link, "https://")
 	if !ok {
 		return "", false
 	}
-	if rest, ok = cutPrefixFold(rest, b.host); !ok {
-		return "", false
-	}
-	// What follows must end the authority: "vault.azure.net.evil.example",
-	// "vault.azure.net@evil.example" and another port are other places.
 	authority, tail := rest, ""
 	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
 		authority, tail = rest[:i], rest[i:]
 	}
-	if authority != ":"+strconv.Itoa(int(b.port)) && !(authority == "" && b.port == 443) {
+	// "vault.azure.net@evil.example" is no host, and the like of it.
+	host, port, err := azure.NormalizeHost(authority)
+	if err != nil {
 		return "", false
 	}
-	return b.origin + b.prefix + tail, true
+	if port == 0 {
+		port = 443
+	}
+	path, ok := basePath(b.gateway, hostPort{host, port})
+	if !ok {
+		return "", false
+	}
+	return b.origin + path + tail, true
 }
 
 // mapSources has the fields that name a source by one of our base URLs, as an app
@@ -83,10 +138,10 @@ func (x *exchange) mapSources() {
 		if i := strings.IndexAny(rest, "/?"); i >= 0 {
 			gateway, target = rest[:i], rest[i:]
 		}
-		if r, ok := x.settings.routes.Gateway(gateway); ok {
-			host := r.GatewayHost
-			if r.GatewayPort != 443 {
-				host = net.JoinHostPort(host, strconv.Itoa(int(r.GatewayPort)))
+		if _, at, ok := baseTarget(x.settings.routes, gateway); ok {
+			host := at.host
+			if at.port != 443 {
+				host = net.JoinHostPort(host, strconv.Itoa(int(at.port)))
 			}
 			x.r.Header[name] = []string{"https://" + host + target}
 		}

@@ -71,11 +71,12 @@ func TestOnlyURLsOfTheUpstreamItselfAreMapped(t *testing.T) {
 		{8443, "https://up.example/a", ""}, // another port is another service
 		{8443, "https://up.example:443/a", ""},
 		{8443, "https://up.example:84430/a", ""},
-		{443, "https://up.example:/a", ""},
+		{443, "https://up.example:/a", "http://us/g/a"}, // no port after a colon is the scheme's own
+		{443, "https://UP.example./a", "http://us/g/a"},
 		{443, "https://up.example:443@evil.example/", ""},
 		{443, "https://up.example\\@evil.example/", ""},
 	} {
-		b := &baseURL{host: "up.example", port: tt.port, origin: "http://us", prefix: "/g"}
+		b := testBase(t, fmt.Sprint("up.example:", tt.port))
 		if got, ok := b.mapURL(tt.link); got != tt.want || ok != (tt.want != "") {
 			t.Errorf("port %d: %q became %q, want %q", tt.port, tt.link, got, tt.want)
 		}

@@ -8,6 +8,7 @@ package route
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/bearerd/bearerd/imds"
 	"github.com/bearerd/bearerd/proxy/azure"
@@ -109,6 +110,13 @@ type Route struct {
 
 // String names the route for reasons and logs: keyvault (routes[0]).
 func (r *Route) String() string { return fmt.Sprintf("%s (routes[%d])", r.Name, r.Index) }
+
+// Names reports whether the route is for a host at a port, by TLS.
+func (r *Route) Names(host string, port uint16) bool {
+	return slices.ContainsFunc(r.targets, func(t target) bool {
+		return (t.host == host || t.host == "" && t.pattern.Match(host)) && t.takesPort(port, false)
+	})
+}
 
 // restricted reports whether the route takes less than all calls to its hosts.
 func (r *Route) restricted() bool {

@@ -1,6 +1,7 @@
 package azuretest
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"strconv"
@@ -22,6 +23,7 @@ type ARMOptions struct {
 	Groups     []string  // resource groups to begin with; nil means dev, prod, shared, staging, test
 	Polls      int       // how often an operation is still running when asked; 0 means 1
 	RetryAfter int       // seconds, with every answer of a running operation; 0 means 1
+	Regional   string    // host where operations and lists go on, and nowhere else; empty: where they began
 }
 
 // ResourceManager is Azure Resource Manager (https://learn.microsoft.com/rest/api/resources/)
@@ -122,7 +124,7 @@ func (m *ResourceManager) dispatch(w http.ResponseWriter, r *http.Request) (stat
 	if lower[0] != "subscriptions" {
 		return 0, nil, &problem{http.StatusNotFound, "NotFound", "There is nothing at " + r.URL.Path + "."}
 	}
-	p := pager{r: r, size: m.o.PageSize}
+	p := pager{r: r, size: m.o.PageSize, host: m.goesOn(r)}
 	if len(path) == 1 {
 		return page(p, []any{m.subscription()})
 	}
@@ -140,6 +142,8 @@ func (m *ResourceManager) dispatch(w http.ResponseWriter, r *http.Request) (stat
 		return m.serveGroup(w, r, path[3])
 	case rest[0] == "resourcegroups" && len(rest) >= 6 && rest[2] == "providers":
 		return m.serveResource(w, r, lower[3])
+	case strings.HasPrefix(rest[0], "operation") && r.Host != m.goesOn(r):
+		return 0, nil, operationNotFound(rest[0])
 	case rest[0] == "operationstatuses" && len(rest) == 2:
 		return m.operationStatus(w, rest[1])
 	case rest[0] == "operationresults" && len(rest) == 2:
@@ -160,11 +164,14 @@ func (m *ResourceManager) subscription() any {
 func (m *ResourceManager) startLocked(w http.ResponseWriter, r *http.Request, finish func() any) {
 	id := newID(16)
 	m.operations[id] = &operation{polls: m.o.Polls, finish: finish}
-	base, query := "https://"+r.Host+"/subscriptions/"+Subscription, "?api-version="+r.URL.Query().Get("api-version")
+	base, query := "https://"+m.goesOn(r)+"/subscriptions/"+Subscription, "?api-version="+r.URL.Query().Get("api-version")
 	w.Header().Set("Azure-AsyncOperation", base+"/operationStatuses/"+id+query)
 	w.Header().Set("Location", base+"/operationresults/"+id+query)
 	m.retryAfter(w)
 }
+
+// goesOn gives the host where what a request begins goes on.
+func (m *ResourceManager) goesOn(r *http.Request) string { return cmp.Or(m.o.Regional, r.Host) }
 
 func (m *ResourceManager) retryAfter(w http.ResponseWriter) {
 	w.Header().Set("Retry-After", strconv.Itoa(m.o.RetryAfter))

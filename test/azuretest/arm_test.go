@@ -89,6 +89,20 @@ func (a answer) wantOperation(t *testing.T) (status, location string) {
 	return status, location
 }
 
+func TestARMGoesOnAtARegionalHost(t *testing.T) {
+	const regional = "westeurope." + ARMHost
+	w := newWorld(t, Options{Hosts: []string{ARMHost, regional}, ARM: ARMOptions{Regional: regional}})
+	w.arm("GET", groupsURL+apiQuery, "").want(t, http.StatusOK, `"nextLink":"https://`+regional+"/subscriptions/")
+	a := w.arm("DELETE", groupsURL+"/dev"+apiQuery, "")
+	a.want(t, http.StatusAccepted)
+	status := a.Header.Get("Azure-AsyncOperation")
+	if !strings.HasPrefix(status, "https://"+regional+"/") {
+		t.Fatalf("the operation goes on at %q", status)
+	}
+	w.arm("GET", strings.Replace(status, regional, ARMHost, 1), "").want(t, http.StatusNotFound, "OperationNotFound")
+	w.arm("GET", status, "").want(t, http.StatusOK, "InProgress")
+}
+
 func TestARMOperationsTakeAWhile(t *testing.T) {
 	w := newWorld(t, Options{ARM: ARMOptions{Polls: 2, RetryAfter: 3}})
 	const disk = groupsURL + "/dev/providers/Microsoft.Compute/disks/Big" + apiQuery

@@ -1,6 +1,7 @@
 package azuretest
 
 import (
+	"cmp"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -12,6 +13,7 @@ import (
 type pager struct {
 	r    *http.Request
 	size int
+	host string // of the next page; empty: this one's
 }
 
 type listPage[T any] struct {
@@ -39,7 +41,7 @@ func page[T any](p pager, items []T) (int, any, error) {
 	answer := listPage[T]{Value: items[start:end]}
 	if end < len(items) {
 		query.Set("$skiptoken", strconv.Itoa(end))
-		next := url.URL{Scheme: "https", Host: p.r.Host, Path: p.r.URL.Path, RawPath: p.r.URL.RawPath, RawQuery: query.Encode()}
+		next := url.URL{Scheme: "https", Host: cmp.Or(p.host, p.r.Host), Path: p.r.URL.Path, RawPath: p.r.URL.RawPath, RawQuery: query.Encode()}
 		link := next.String()
 		answer.NextLink = &link
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/arm"
+	azcloud "github.com/Azure/azure-sdk-for-go/sdk/azcore/cloud"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/resources/armresources"
@@ -24,27 +25,59 @@ func TestResourceManager(t *testing.T) {
 	d, _ := startForCloud(t)
 	for _, s := range steerings(t, d)[:2] {
 		t.Run(s.name, func(t *testing.T) {
-			options := &arm.ClientOptions{ClientOptions: s.options}
-			client, err := armresources.NewResourceGroupsClient(azuretest.Subscription, dummy{}, options)
-			if err != nil {
-				t.Fatal(err)
-			}
-			var names []string
-			for pages := client.NewListPager(nil); pages.More(); {
-				page, err := pages.NextPage(t.Context())
-				if err != nil {
-					t.Fatal(err)
-				}
-				for _, group := range page.Value {
-					names = append(names, *group.Name)
-				}
-			}
-			if want := []string{"dev", "prod", "shared", "staging", "test"}; !slices.Equal(names, want) {
-				t.Errorf("the groups are %q, want %q", names, want)
-			}
-			createAndDelete(t, options, client)
+			listCreateAndDelete(t, &arm.ClientOptions{ClientOptions: s.options})
 		})
 	}
+}
+
+// Lists and operations go on at a regional host, as Resource Manager's do. By
+// base URL the SDK, which follows every link as it comes, gets there through the
+// base URL alone.
+func TestResourceManagerOfARegion(t *testing.T) {
+	const regional = "westeurope." + azuretest.ARMHost
+	imds := rig.StartIMDS(t, imdstest.Options{})
+	cloud := imds.StartCloud(t, azuretest.Options{Hosts: []string{azuretest.ARMHost, regional}, ARM: azuretest.ARMOptions{Regional: regional}})
+	d := env.Start(t, rig.Settings{IMDS: imds, Upstream: cloud.ConnectTo(), CA: cloud.CAPEM(), Routes: "\n  - {service: arm, gateway: arm}\n"})
+	for _, s := range steerings(t, d)[1:] {
+		t.Run(s.name, func(t *testing.T) {
+			before := len(cloud.Recorder.Requests())
+			options := &arm.ClientOptions{ClientOptions: s.options}
+			options.Cloud = azcloud.Configuration{Services: map[azcloud.ServiceName]azcloud.ServiceConfiguration{
+				azcloud.ResourceManager: {Endpoint: s.url(azuretest.ARMHost, "arm"), Audience: azuretest.ARMAudience},
+			}}
+			options.InsecureAllowCredentialWithHTTP = true // of the dummy, to loopback
+			listCreateAndDelete(t, options)
+			asked := map[string]int{}
+			for _, r := range cloud.Recorder.Requests()[before:] {
+				asked[r.Host]++
+			}
+			if asked[azuretest.ARMHost] == 0 || asked[regional] < 5 {
+				t.Errorf("asked were %v, want the regional host for two pages and the operations", asked)
+			}
+		})
+	}
+}
+
+func listCreateAndDelete(t *testing.T, options *arm.ClientOptions) {
+	t.Helper()
+	client, err := armresources.NewResourceGroupsClient(azuretest.Subscription, dummy{}, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for pages := client.NewListPager(nil); pages.More(); {
+		page, err := pages.NextPage(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, group := range page.Value {
+			names = append(names, *group.Name)
+		}
+	}
+	if want := []string{"dev", "prod", "shared", "staging", "test"}; !slices.Equal(names, want) {
+		t.Errorf("the groups are %q, want %q", names, want)
+	}
+	createAndDelete(t, options, client)
 }
 
 func createAndDelete(t *testing.T, options *arm.ClientOptions, groups *armresources.ResourceGroupsClient) {

@@ -34,6 +34,8 @@ func causes() []string {
 	}
 }
 
+func loginResults() []string { return []string{"answered", "refused", "described", "passed"} }
+
 func limits() []string { return []string{"total", "per_caller"} }
 
 func tokenResults() []string { return []string{"hit", "stale", "wait", "failed"} }

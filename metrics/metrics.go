@@ -45,6 +45,7 @@ type Metrics struct {
 	refusals       *open
 	operations     *open
 	upstreamErrors *closed
+	logins         *closed
 
 	connectionsOpen     *prometheus.GaugeVec   // by listener
 	connectionsAccepted *prometheus.CounterVec // by listener
@@ -101,6 +102,10 @@ func New(version string) *Metrics {
 	m.Replays = b.counter("replays_total", "Calls sent once more because the service had rejected the token.")
 	m.upstreamErrors = b.closed("upstream_errors_total",
 		"Calls and tunnels that got no answer from the service, or half of one.", "cause", causes())
+
+	m.logins = b.closed("logins_total",
+		"Calls to a login host (see `entra`): answered with a placeholder, refused because no route has what was asked for, answered with a discovery document, or passed on to Entra.",
+		"result", loginResults())
 
 	m.TunnelsOpen = b.gauge("tunnels_open", "Tunnels and WebSockets that are open.")
 	m.tunnelReceived = b.counter("tunnel_received_bytes_total", "Bytes received from callers through tunnels that have ended.")
@@ -197,6 +202,10 @@ func (m *Metrics) Refused(code string) { m.refusals.inc(code) }
 // Operation counts a call by what it does, which must be one of a fixed number
 // of constants.
 func (m *Metrics) Operation(name string) { m.operations.inc(name) }
+
+// Login counts a call to a login host by how it ended: "answered", "refused",
+// "described" or "passed".
+func (m *Metrics) Login(result string) { m.logins.inc(result) }
 
 // UpstreamError counts a call or tunnel that the service did not answer.
 func (m *Metrics) UpstreamError(c Cause) { m.upstreamErrors.inc(string(c)) }

@@ -33,8 +33,8 @@ func (s *Server) serveConnect(w http.ResponseWriter, r *http.Request) {
 			return problemf(http.StatusBadRequest, CodeBadRequest, "CONNECT to %s: the port is missing", shown(r.Host))
 		}
 		x.setTarget("", host, port, "", "")
-		if x.settings.routes.Named(host) {
-			if !x.settings.routes.PortRouted(host, port) {
+		if x.settings.named(host) {
+			if !x.settings.takesPort(host, port) {
 				return problemf(http.StatusForbidden, CodePortNotRouted, "a route names %s, but not its port %d", host, port)
 			}
 			return x.intercept(host, port)

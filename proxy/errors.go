@@ -15,6 +15,7 @@ import (
 	"github.com/bearerd/bearerd/cache"
 	"github.com/bearerd/bearerd/imds"
 	"github.com/bearerd/bearerd/metrics"
+	"github.com/bearerd/bearerd/proxy/entra"
 	"github.com/bearerd/bearerd/proxy/route"
 )
 
@@ -60,6 +61,7 @@ func Codes() []CodeInfo {
 		{CodeBadRequest, 400, "The request names no usable target.", "Send CONNECT, an absolute http:// URL, or a base URL's path."},
 		{CodeChallenge, 401, "A Key Vault client asked which tenant to log in to, by a write without its body.", "Nothing: the client comes back with the body."},
 		{route.CodePlaceholder, 401, "The call brings a placeholder of bearerd's (see entra) that was asked for another service, or, with 403, to a host that no route names.", "Have the app ask for a token for the service that it calls; add a route for the host."},
+		{entra.CodeLogin, 400, "A client of `entra.clients` logs in for a service that no route has. The body has the shape of Entra's errors.", "Add a route for the service that the message names, or have the app ask for another."},
 		{CodeCrossSite, 403, "A browser sent the request on behalf of a foreign page.", "Call bearerd from a program, not from a web page."},
 		{CodeUnmatched, 403, "No route names the host, and the configuration says unmatched: refuse.", "Add a route for the host, or set unmatched: tunnel."},
 		{CodePortNotRouted, 403, "A route names the host, but not this port.", "Use port 443, or name the port in the route's hosts."},

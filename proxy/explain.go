@@ -18,15 +18,20 @@ type FieldChange struct {
 
 // Gateway gives the call that one by base URL stands for: the upstream's, of the
 // gateway that its path begins with. false: no gateway is called so.
-func Gateway(c *azure.Call, routes *route.Table) (*azure.Call, bool) {
+func Gateway(c *azure.Call, s Settings) (*azure.Call, bool) {
 	segment, rest, _ := strings.Cut(strings.TrimPrefix(c.Path, "/"), "/")
-	_, at, ok := baseTarget(routes, segment)
+	_, at, ok := (&snapshot{routes: s.Routes, logins: s.Logins}).baseTarget(segment)
 	if !ok {
 		return nil, false
 	}
 	upstream := *c
 	upstream.Scheme, upstream.Host, upstream.Port, upstream.Path = "https", at.host, at.port, "/"+rest
 	return &upstream, true
+}
+
+// Gateways lists the names of the base URLs.
+func Gateways(s Settings) []string {
+	return (&snapshot{routes: s.Routes, logins: s.Logins}).gateways()
 }
 
 // Explain tells what would become of the header of a call that was decided on,

@@ -42,13 +42,13 @@ func TestGatewayGivesTheUpstreamsCall(t *testing.T) {
 	}
 	for path, want := range map[string]string{"/vault/secrets/x": "/secrets/x", "/vault/": "/", "/vault": "/"} {
 		c := &azure.Call{Method: "GET", Scheme: "http", Host: "127.0.0.1", Port: 8180, Path: path, Query: "a=b"}
-		got, ok := Gateway(c, table)
+		got, ok := Gateway(c, Settings{Routes: table})
 		if !ok || got.Scheme != "https" || got.Host != vaultHost || got.Port != 443 || got.Path != want || got.Query != "a=b" || got.Method != "GET" {
 			t.Errorf("%s gave %+v, %v", path, got, ok)
 		}
 	}
 	for _, path := range []string{"/", "/vaults/x", "//vault/x"} {
-		if got, ok := Gateway(&azure.Call{Path: path}, table); ok {
+		if got, ok := Gateway(&azure.Call{Path: path}, Settings{Routes: table}); ok {
 			t.Errorf("%s gave %+v", path, got)
 		}
 	}

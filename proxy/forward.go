@@ -11,6 +11,7 @@ import (
 	"github.com/bearerd/bearerd/imds"
 	"github.com/bearerd/bearerd/metrics"
 	"github.com/bearerd/bearerd/proxy/azure"
+	"github.com/bearerd/bearerd/proxy/entra"
 	"github.com/bearerd/bearerd/proxy/route"
 )
 
@@ -41,6 +42,9 @@ type exchange struct {
 	url      *url.URL    // what is asked of the service
 	body     *replayBody // nil: the request has none
 	trailer  http.Header // what is sent after it
+
+	loggedIn entra.Decision // of a call to a login host
+	held     int64          // of the spools' budget, by a login's form
 
 	started  time.Time
 	status   int // what the caller got; 0: nothing yet
@@ -115,14 +119,12 @@ func (x *exchange) forward() *problem {
 	if x.base != nil {
 		x.mapSources()
 	}
-	x.decision = x.settings.routes.Decide(&x.call, x.s.now())
-	switch x.decision.Action {
-	case route.Refuse:
-		return x.refusal()
-	case route.Tunnel:
-		if x.settings.refuseUnmatched {
-			return problemf(http.StatusForbidden, CodeUnmatched, "no route names %s, and other hosts are refused", x.call.Host)
+	if x.settings.logins.Names(x.call.Host) {
+		if answered, p := x.login(); answered || p != nil {
+			return p
 		}
+	} else if p := x.decide(); p != nil {
+		return p
 	}
 	var ok bool
 	if x.url, ok = upstreamURL(&x.call, x.decision.Action != route.Tunnel, strings.HasSuffix(x.r.RequestURI, "?")); !ok {
@@ -151,6 +153,18 @@ func (x *exchange) forward() *problem {
 	}
 	defer answer.Body.Close()
 	return x.respond(answer, &edits)
+}
+
+// decide asks the routes what becomes of the call.
+func (x *exchange) decide() *problem {
+	x.decision = x.settings.routes.Decide(&x.call, x.s.now())
+	switch {
+	case x.decision.Action == route.Refuse:
+		return x.refusal()
+	case x.decision.Action == route.Tunnel && x.settings.refuseUnmatched:
+		return problemf(http.StatusForbidden, CodeUnmatched, "no route names %s, and other hosts are refused", x.call.Host)
+	}
+	return nil
 }
 
 // refusal is the answer to a call that route refused.
@@ -213,7 +227,7 @@ func (x *exchange) challenge(token *imds.Token) *problem {
 
 // openBody prepares the request's body to be sent, perhaps twice.
 func (x *exchange) openBody() {
-	if x.r.Body == nil || x.r.Body == http.NoBody {
+	if x.r.Body == nil || x.r.ContentLength == 0 { // HTTP/2 gives such a request a body all the same
 		return
 	}
 	var spools *spoolBudget

@@ -24,9 +24,9 @@ func (s *Server) serveBase(w http.ResponseWriter, r *http.Request) {
 		}
 		path, query := splitTarget(r.RequestURI)
 		segment, rest, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
-		gateway, at, ok := baseTarget(x.settings.routes, segment)
+		gateway, at, ok := x.settings.baseTarget(segment)
 		if !ok {
-			return unknownGateway(segment, x.settings.routes)
+			return unknownGateway(segment, x.settings)
 		}
 		scheme := "http"
 		if r.TLS != nil {
@@ -71,6 +71,7 @@ func baseTarget(routes *route.Table, segment string) (*route.Route, hostPort, bo
 // basePath is the opposite: the base URL's path of a host, where it has one.
 func basePath(gateway *route.Route, at hostPort) (string, bool) {
 	switch {
+	case gateway == nil:
 	case at == hostPort{gateway.GatewayHost, gateway.GatewayPort}:
 		return "/" + gateway.Gateway, true
 	case at.port == 443 && gateway.Names(at.host, 443):
@@ -79,20 +80,20 @@ func basePath(gateway *route.Route, at hostPort) (string, bool) {
 	return "", false
 }
 
-func unknownGateway(segment string, routes *route.Table) *problem {
+func unknownGateway(segment string, s *snapshot) *problem {
 	name, sibling, marked := strings.Cut(segment, siblingMark)
-	if _, ok := routes.Gateway(name); ok && marked {
+	if _, ok := s.routes.Gateway(name); ok && marked {
 		return problemf(http.StatusNotFound, CodeUnknownGateway, "the route of the gateway %s names no host %s, without a port", name, shown(sibling))
 	}
 	return problemf(http.StatusNotFound, CodeUnknownGateway,
-		"no gateway is called %s; the configuration has: %s", shown(name), orNone(routes.Gateways()))
+		"no gateway is called %s; the configuration has: %s", shown(name), orNone(s.gateways()))
 }
 
 // baseURL maps between the URLs of a gateway's upstreams and its own.
 type baseURL struct {
-	gateway *route.Route
-	origin  string // ours, as the caller wrote it: http://127.0.0.1:8180
-	prefix  string // of the call: /vault, or /arm~westus.management.azure.com
+	gateway *route.Route // nil: the login host's
+	origin  string       // ours, as the caller wrote it: http://127.0.0.1:8180
+	prefix  string       // of the call: /vault, or /arm~westus.management.azure.com
 }
 
 // mapURL maps an absolute URL of an upstream's to ours; false where it points

@@ -92,7 +92,7 @@ func TestBaseURLLeadsToNoHostOfAnotherRoute(t *testing.T) {
 // What explain says of a regional base URL is what happens.
 func TestExplainKnowsRegionalBaseURLs(t *testing.T) {
 	w := newWorld(t, func(rw http.ResponseWriter, r *http.Request) { io.WriteString(rw, r.Host) })
-	call, ok := Gateway(&azure.Call{Method: "GET", Path: "/arm~" + regionalHost + "/x"}, w.server.settings.Load().routes)
+	call, ok := Gateway(&azure.Call{Method: "GET", Path: "/arm~" + regionalHost + "/x"}, Settings{Routes: w.server.settings.Load().routes})
 	if !ok || call.Host != regionalHost || call.Port != 443 || call.Path != "/x" {
 		t.Errorf("explained is %+v, %t", call, ok)
 	}

@@ -32,6 +32,9 @@ func (b *spoolBudget) reserve(n int64) bool {
 	return false
 }
 
+// giveBack returns n bytes that were reserved.
+func (b *spoolBudget) giveBack(n int64) { b.free.Add(n) }
+
 // replayBody lets one request body be sent a second time, where that is safe:
 // it was not touched at all, or the spool holds all that was read of it.
 //
@@ -104,7 +107,7 @@ func (b *replayBody) release() {
 	b.current, b.spool, b.overflow = nil, nil, true
 	b.idle.Broadcast()
 	if b.budget != nil {
-		b.budget.free.Add(b.reserved)
+		b.budget.giveBack(b.reserved)
 		b.budget = nil
 	}
 }

@@ -18,7 +18,7 @@ const unroutedName = "unrouted"
 // mapsLinks reports whether links in the answer's body lead the app around us
 // unless they are mapped.
 func (x *exchange) mapsLinks() bool {
-	return x.base != nil && x.decision.Route.Service.PagesByLink() && x.r.Method != http.MethodHead
+	return x.base != nil && x.decision.Route != nil && x.decision.Route.Service.PagesByLink() && x.r.Method != http.MethodHead
 }
 
 // mapsBody tells whether this answer is one that carries such links. Only what
@@ -126,6 +126,7 @@ func (x *exchange) finish() {
 	if x.body != nil {
 		x.received = x.body.received.Load()
 	}
+	x.s.spools.giveBack(x.held)
 	x.s.metrics.InFlight.Dec()
 	if x.code != "" {
 		x.s.metrics.Refused(string(x.code))
@@ -140,6 +141,9 @@ func (x *exchange) finish() {
 	x.s.metrics.Route(name).Observe(x.r.Method, x.status, took, x.received, x.sent)
 	if own := x.decision.Own; own != azure.None {
 		x.s.metrics.Route(name).ObserveOwn(own.Kind(), x.decision.Action.String())
+	}
+	if x.loggedIn.Result != "" {
+		x.s.metrics.Login(string(x.loggedIn.Result))
 	}
 	op := x.decision.Operation
 	if op.Name != "" {
@@ -164,6 +168,12 @@ func (x *exchange) finish() {
 	}
 	if op.Mints {
 		fields = append(fields, zap.Bool("mints", true))
+	}
+	if x.loggedIn.Result != "" {
+		fields = append(fields, zap.String("login", string(x.loggedIn.Result)), zap.String("reason", x.loggedIn.Reason))
+	}
+	if x.loggedIn.Client != "" {
+		fields = append(fields, zap.String("client", x.loggedIn.Client), zap.String("audience", cut(x.loggedIn.Audience)))
 	}
 	if x.code != "" {
 		fields = append(fields, zap.String("code", string(x.code)))

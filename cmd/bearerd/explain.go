@@ -21,6 +21,7 @@ import (
 	"github.com/bearerd/bearerd/cmd/internal/daemon"
 	"github.com/bearerd/bearerd/proxy"
 	"github.com/bearerd/bearerd/proxy/azure"
+	"github.com/bearerd/bearerd/proxy/entra"
 	"github.com/bearerd/bearerd/proxy/route"
 )
 
@@ -56,11 +57,15 @@ It asks the configuration, not a running bearerd, and sends nothing. URL is what
 			if err != nil {
 				return err
 			}
+			logins, err := c.Logins(named, table)
+			if err != nil {
+				return err
+			}
 			call, err := parseCall(method, args[0], fields)
 			if err != nil {
 				return usageError(cmd, err)
 			}
-			return explain(cmd.OutOrStdout(), c, table, call)
+			return explain(cmd.OutOrStdout(), c, proxy.Settings{Routes: table, Logins: logins}, call)
 		},
 	}
 	config.add(cmd)
@@ -140,13 +145,21 @@ func isBaseURL(c *daemon.Config, call *azure.Call) bool {
 	})
 }
 
-func explain(out io.Writer, c *daemon.Config, table *route.Table, call *azure.Call) error {
+// explainLogin tells what becomes of a call to a login host, as far as that can
+// be told without the form.
+func explainLogin(w io.Writer, logins *entra.Logins, call *azure.Call) {
+	d := logins.Decide(&entra.Request{Call: call, Base: "https://" + call.Host, Now: time.Now()})
+	action := map[entra.Action]string{entra.Pass: "pass", entra.Read: "answer or pass", entra.Answer: "answer"}[d.Action]
+	fmt.Fprintf(w, "action\t%s\nreason\t%s\n", action, d.Reason)
+}
+
+func explain(out io.Writer, c *daemon.Config, settings proxy.Settings, call *azure.Call) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	if isBaseURL(c, call) {
-		upstream, ok := proxy.Gateway(call, table)
+		upstream, ok := proxy.Gateway(call, settings)
 		if !ok {
 			fmt.Fprintf(w, "action\t%s\nreason\tit is a base URL, whose path begins with no gateway of the configuration's; it has: %s\nerror\t404 %s\n",
-				route.Refuse, cmp.Or(strings.Join(table.Gateways(), ", "), "none"), proxy.CodeUnknownGateway)
+				route.Refuse, cmp.Or(strings.Join(proxy.Gateways(settings), ", "), "none"), proxy.CodeUnknownGateway)
 			return w.Flush()
 		}
 		call = upstream
@@ -156,7 +169,11 @@ func explain(out io.Writer, c *daemon.Config, table *route.Table, call *azure.Ca
 		}
 		fmt.Fprintf(w, "upstream\t%s://%s%s\n", call.Scheme, host, call.Path)
 	}
-	d := table.Decide(call, time.Now())
+	if settings.Logins.Names(call.Host) {
+		explainLogin(w, settings.Logins, call)
+		return w.Flush()
+	}
+	d := settings.Routes.Decide(call, time.Now())
 	if d.Action == route.Tunnel && c.RefuseUnmatched {
 		d.Action, d.Code = route.Refuse, string(proxy.CodeUnmatched)
 	}

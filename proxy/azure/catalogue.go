@@ -24,8 +24,10 @@ type cloudRow struct {
 	// environments are the names that instance metadata (azEnvironment) and
 	// Microsoft's tools give the cloud.
 	environments []string
-	login        string // where its tenants sign in
-	services     []row
+	// logins are the hosts where its tenants sign in, one service by several
+	// names; the first is what challenges name.
+	logins   []string
+	services []row
 }
 
 // catalogue is the one table of clouds and services. The clouds differ in names
@@ -36,7 +38,7 @@ func catalogue() []cloudRow {
 		{
 			name:         "public",
 			environments: []string{"AzurePublicCloud", "AzureCloud", "AzurePublic"},
-			login:        "login.microsoftonline.com",
+			logins:       []string{"login.microsoftonline.com", "login.windows.net", "login.microsoft.com", "sts.windows.net"},
 			services: append([]row{
 				{
 					name: "keyvault", audience: "https://vault.azure.net", also: []string{keyvaultApp}, kind: vaultKind,
@@ -61,7 +63,7 @@ func catalogue() []cloudRow {
 		{
 			name:         "usgov",
 			environments: []string{"AzureUSGovernment", "AzureUSGovernmentCloud"},
-			login:        "login.microsoftonline.us",
+			logins:       []string{"login.microsoftonline.us", "login.usgovcloudapi.net"},
 			services: []row{
 				{
 					name: "keyvault", audience: "https://vault.usgovcloudapi.net", also: []string{keyvaultApp}, kind: vaultKind,
@@ -85,7 +87,7 @@ func catalogue() []cloudRow {
 		{
 			name:         "china",
 			environments: []string{"AzureChinaCloud", "AzureChina"},
-			login:        "login.chinacloudapi.cn",
+			logins:       []string{"login.chinacloudapi.cn", "login.partner.microsoftonline.cn"},
 			services: []row{
 				{
 					name: "keyvault", audience: "https://vault.azure.cn", also: []string{keyvaultApp}, kind: vaultKind,

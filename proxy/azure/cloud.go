@@ -11,6 +11,7 @@ type Cloud struct {
 	// Login is the host where the cloud's tenants sign in.
 	Login string
 
+	logins     []string
 	services   []*Service
 	byHost     HostMap[*Service]
 	byAudience map[string]*Service // as plainAudience writes them
@@ -46,13 +47,13 @@ func cloudWhere(is func(*cloudRow) bool) (*Cloud, bool) {
 	}
 	services := make([]*Service, len(rows[i].services))
 	for j := range services {
-		services[j] = newService(&rows[i].services[j], rows[i].login)
+		services[j] = newService(&rows[i].services[j], rows[i].logins[0])
 	}
-	return newCloud(rows[i].name, rows[i].login, services), true
+	return newCloud(rows[i].name, rows[i].logins[0], rows[i].logins, services), true
 }
 
-func newCloud(name, login string, services []*Service) *Cloud {
-	c := &Cloud{Name: name, Login: login, byAudience: make(map[string]*Service)}
+func newCloud(name, login string, logins []string, services []*Service) *Cloud {
+	c := &Cloud{Name: name, Login: login, logins: logins, byAudience: make(map[string]*Service)}
 	for _, shared := range services {
 		s := shared.clone() // of another cloud, perhaps
 		s.cloud = c
@@ -70,6 +71,10 @@ func newCloud(name, login string, services []*Service) *Cloud {
 	}
 	return c
 }
+
+// Logins lists the hosts where the cloud's tenants sign in, Login first; none
+// where that is not known. Not to be changed.
+func (c *Cloud) Logins() []string { return c.logins }
 
 // Services lists the cloud's services, in the catalogue's order. Not to be
 // changed.

@@ -8,6 +8,32 @@ import (
 	"testing"
 )
 
+func TestLoginHosts(t *testing.T) {
+	for cloud, want := range map[string]string{
+		"public": "login.microsoftonline.com login.windows.net login.microsoft.com sts.windows.net",
+		"usgov":  "login.microsoftonline.us login.usgovcloudapi.net",
+		"china":  "login.chinacloudapi.cn login.partner.microsoftonline.cn",
+	} {
+		c, _ := CloudNamed(cloud)
+		if got := strings.Join(c.Logins(), " "); got != want || c.Login != c.Logins()[0] {
+			t.Errorf("%s: %s, want %s", cloud, got, want)
+		}
+		for _, host := range c.Logins() {
+			if s, ok := c.ServiceOf(host); ok {
+				t.Errorf("%s is %s's", host, s.Name)
+			}
+		}
+	}
+	own := Definition{Name: "own", Base: "public"}
+	if c, err := NewCloud(own); err != nil || len(c.Logins()) != 4 {
+		t.Errorf("%v, %v", c.Logins(), err)
+	}
+	own.Login = "login.contoso.example"
+	if c, err := NewCloud(own); err != nil || len(c.Logins()) != 1 || c.Logins()[0] != own.Login {
+		t.Errorf("%v, %v", c.Logins(), err)
+	}
+}
+
 func mustCloud(t testing.TB, name string) *Cloud {
 	t.Helper()
 	c, ok := CloudNamed(name)

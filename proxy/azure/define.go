@@ -71,13 +71,13 @@ func NewCloud(d Definition) (*Cloud, error) {
 	if d.Name == "" {
 		fail(-1, "name", "the cloud has no name; give it one")
 	}
-	login := base.Login
+	login, logins := base.Login, base.logins
 	if d.Login != "" {
 		host, port, err := NormalizeHost(d.Login)
 		if err != nil || port != 0 {
 			fail(-1, "login", "%q is no host name; write it like login.microsoftonline.com", d.Login)
 		}
-		login = host
+		login, logins = host, []string{host}
 	}
 	services := slices.Clone(base.services)
 	for i, sd := range d.Services {
@@ -105,7 +105,7 @@ func NewCloud(d Definition) (*Cloud, error) {
 			services[i].login = login
 		}
 	}
-	return newCloud(d.Name, login, services), nil
+	return newCloud(d.Name, login, logins, services), nil
 }
 
 // clone gives a copy whose lists can grow without touching the original's.

@@ -45,13 +45,16 @@ func (c *Config) AsksIMDS() bool {
 }
 
 // AuthorityOptions says what the authority must sign for, which is what the
-// routes name, and what one that is made now may sign for: every service of the
-// cloud, or of all clouds where IMDS is to name it.
+// routes and entra name, and what one that is made now may sign for: every
+// service of the cloud, or of all clouds where IMDS is to name it.
 func AuthorityOptions(c *Config, table *route.Table) authority.Options {
 	suffixes, hosts := table.Domains()
 	o := authority.Options{
 		Dir: c.StateDir, CertFile: c.Authority.CertFile, KeyFile: c.Authority.KeyFile,
 		Permit: slices.Concat(hosts, c.Authority.Permit), Wildcards: suffixes,
+	}
+	if c.Entra.answers() {
+		o.Permit = append(o.Permit, c.LikelyCloud().Logins()...)
 	}
 	if o.CertFile != "" {
 		o.Dir = ""
@@ -65,6 +68,9 @@ func AuthorityOptions(c *Config, table *route.Table) authority.Options {
 		}
 	}
 	for _, cloud := range clouds {
+		if c.Entra.answers() {
+			o.Also = append(o.Also, cloud.Logins()...)
+		}
 		for _, s := range cloud.Services() {
 			o.Also = append(o.Also, s.Hosts()...)
 			for _, p := range s.Patterns() {

@@ -25,6 +25,7 @@ type Config struct {
 	Own             route.Own     // of routes that say nothing; default pass
 	Names           []string      // more host names of ours, as azure.NormalizeHost gives them
 	Listen          []Listener    // where callers connect; default 127.0.0.1:8180, never empty
+	Entra           Entra
 	IMDS            IMDS
 	Upstream        Upstream
 	Limits          Limits
@@ -69,6 +70,15 @@ const (
 func (m Mode) String() string {
 	return [...]string{ModeExplicit: "explicit", ModeIMDS: "imds", modeTransparent: "transparent"}[m]
 }
+
+// Entra is whose logins are answered in Entra's place: those of Clients in
+// Tenants. Both are empty, or none.
+type Entra struct {
+	Tenants []string // ids or domain names
+	Clients []string // ids
+}
+
+func (e *Entra) answers() bool { return len(e.Clients) > 0 }
 
 // IMDS is how tokens are asked for. The limits of IMDS, 20 requests a second
 // and 5 at once, are the whole machine's

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/bearerd/bearerd/proxy/azure"
+	"github.com/bearerd/bearerd/proxy/entra"
 	"github.com/bearerd/bearerd/proxy/route"
 )
 
@@ -92,6 +93,18 @@ func (c *Config) Compile(cloud *azure.Cloud) (*route.Table, error) {
 		s.fail(rulePath(e), "%w", e.Err)
 	}
 	return nil, errors.Join(fmt.Errorf("the routes do not fit the cloud %s", cloud.Name), s.err())
+}
+
+// Logins gives the logins that are answered in Entra's place; nil: none.
+func (c *Config) Logins(cloud *azure.Cloud, table *route.Table) (*entra.Logins, error) {
+	if !c.Entra.answers() {
+		return nil, nil
+	}
+	l, err := entra.New(entra.Options{Tenants: c.Entra.Tenants, Clients: c.Entra.Clients, Cloud: cloud, Routes: table})
+	if err != nil {
+		return nil, fmt.Errorf("entra: %w", err)
+	}
+	return l, nil
 }
 
 // Warnings says what is allowed and may still not be meant, each with its place

@@ -29,6 +29,10 @@ func (c *Config) keys() object {
 		{"names", list(&c.Names, hostName), "More host names by which callers reach the proxy, for base URLs. The listeners' addresses and localhost are known anyway."},
 		{"listen", shown{list(&c.Listen, func(l *Listener) value { return l.keys() }), "`127.0.0.1:8180`"}, "Where callers connect: proxy requests and base URLs alike."},
 		{"routes", shown{given{list(&c.routes, func(r *routeSetting) value { return r.keys() }), &c.hasRoutes}, "Key Vault, Storage, and ARM for reading"}, "Which calls get a token. The first that takes the whole call wins; a host that any route names is never tunnelled. An empty list routes nothing."},
+		{"entra", object{
+			{"tenants", list(&c.Entra.Tenants, func(s *string) value { return parsed(s, "GUID or domain name", tenant) }), "Their tenants, each as the applications write it: by its id, by a domain name, or both. Goes with clients."},
+			{"clients", list(&c.Entra.Clients, func(s *string) value { return parsed(s, "GUID", client) }), "Their client ids."},
+		}, "Applications that log in to Entra with a client secret or a certificate, whatever that is, and get a placeholder, which stands for the machine's token at the routes' services. All other logins are passed on. The cloud's login hosts are then intercepted, and are reached by the base URL http://127.0.0.1:8180/entra/... as well."},
 		{"imds", c.IMDS.keys(), "How tokens are asked for. The documented limits, 20 requests a second and 5 at once, are the whole machine's: leave room for other programs."},
 		{"upstream", c.Upstream.keys(), "The way out."},
 		{"limits", c.Limits.keys(), "What callers can make the proxy hold."},

@@ -80,6 +80,7 @@ func TestEveryKeyIsTaken(t *testing.T) {
 				Identity: imds.Identity{ObjectID: "00000000-0000-0000-0000-00000000000a"}, Own: route.OwnRefuse,
 			},
 		}},
+		{"entra", c.Entra, Entra{Tenants: []string{"11111111-2222-3333-4444-555555555555", "contoso.example"}, Clients: []string{"aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee"}}},
 		{"imds", c.IMDS, IMDS{Endpoint: "http://127.0.0.1:8000", Rate: 2.5, Burst: 4, Concurrency: 1, TokenWait: 11 * time.Second, IdleAfter: 12 * time.Hour}},
 		{"upstream.connect_to", c.Upstream.ConnectTo, map[string]string{"payroll.vault.azure.net": "10.0.0.5:443", "api.contoso.internal:443": "[fd00::5]:8443"}},
 		{"upstream.allow_addresses", c.Upstream.AllowAddresses, []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32"), netip.MustParsePrefix("169.254.10.0/24")}},

@@ -109,11 +109,15 @@ func (d *Daemon) build(ctx context.Context, c *Config) (err error) {
 	if err != nil {
 		return err
 	}
+	logins, err := c.Logins(cloud, table)
+	if err != nil {
+		return err
+	}
 	if err := d.openSources(table); err != nil {
 		return err
 	}
 	d.tokens = d.newTokens(c)
-	d.state.Store(&state{config: c, cloud: cloud, routes: table, loadedAt: time.Now()})
+	d.state.Store(&state{config: c, cloud: cloud, routes: table, logins: logins, loadedAt: time.Now()})
 	d.metrics.SetRoutes(routeNames(table)...)
 	if err := d.open(ctx, c); err != nil {
 		return err
@@ -125,7 +129,7 @@ func (d *Daemon) build(ctx context.Context, c *Config) (err error) {
 	if err != nil {
 		return err
 	}
-	settings := proxySettings(c, table)
+	settings := proxySettings(c, table, logins)
 	d.proxy, err = proxy.New(proxy.Options{
 		Settings: settings, Tokens: d.tokens, Dialer: dialer, Authority: d.authority, RootCAs: c.Upstream.RootCAs,
 		Limits: c.Limits.Limits, Metrics: d.metrics, Logger: d.log,
@@ -213,7 +217,10 @@ func (d *Daemon) openDoor(ctx context.Context, a Address, network bool, limits *
 
 func (d *Daemon) openAuthority(ctx context.Context, c *Config, table *route.Table) (err error) {
 	o := AuthorityOptions(c, table)
-	o.Routed = func(host string) bool { return d.state.Load().routes.Named(host) }
+	o.Routed = func(host string) bool {
+		now := d.state.Load()
+		return now.routes.Named(host) || now.logins.Names(host)
+	}
 	o.Logger = d.log
 	o.Observe = func(leaves int) { d.metrics.AuthorityLeaves.Set(float64(leaves)) }
 	if d.authority, err = authority.Open(ctx, o); err != nil {

@@ -7,6 +7,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/bearerd/bearerd/proxy"
+	"github.com/bearerd/bearerd/proxy/entra"
 	"github.com/bearerd/bearerd/proxy/route"
 )
 
@@ -28,6 +29,6 @@ func newLogger(l Log, out io.Writer) (zap.AtomicLevel, *zap.Logger) {
 }
 
 // proxySettings is what of a configuration a reload may change in the proxy.
-func proxySettings(c *Config, table *route.Table) proxy.Settings {
-	return proxy.Settings{Routes: table, RefuseUnmatched: c.RefuseUnmatched, Names: c.Names, AccessLog: c.Log.Access}
+func proxySettings(c *Config, table *route.Table, logins *entra.Logins) proxy.Settings {
+	return proxy.Settings{Routes: table, Logins: logins, RefuseUnmatched: c.RefuseUnmatched, Names: c.Names, AccessLog: c.Log.Access}
 }

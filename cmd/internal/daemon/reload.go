@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/bearerd/bearerd/proxy/azure"
+	"github.com/bearerd/bearerd/proxy/entra"
 	"github.com/bearerd/bearerd/proxy/route"
 )
 
@@ -22,12 +23,13 @@ type state struct {
 	cloud     *azure.Cloud
 	named     bool // IMDS has named the cloud
 	routes    *route.Table
+	logins    *entra.Logins
 	loadedAt  time.Time
 	loadError error // of the last reload; nil after a good one
 }
 
 // Reload reads the configuration anew and takes over what it says of routes,
-// names, own, unmatched, drain, log.level and log.access. Requests under way keep
+// entra, names, own, unmatched, drain, log.level and log.access. Requests under way keep
 // what held at their start; the tokens and their throttle stay. A configuration
 // with a mistake changes nothing, nor does one that needs a restart.
 func (d *Daemon) Reload() error {
@@ -81,11 +83,14 @@ func (d *Daemon) takeLocked(next state) (err error) {
 	if next.routes, err = c.Compile(next.cloud); err != nil {
 		return err
 	}
+	if next.logins, err = c.Logins(next.cloud, next.routes); err != nil {
+		return err
+	}
 	if err := d.openSources(next.routes); err != nil {
 		return err
 	}
 	suffixes, hosts := next.routes.Domains()
-	if err := d.authority.Covers(slices.Concat(suffixes, hosts, c.Authority.Permit)...); err != nil {
+	if err := d.authority.Covers(slices.Concat(suffixes, hosts, next.logins.Hosts(), c.Authority.Permit)...); err != nil {
 		return err
 	}
 	if err := d.tokens.Keep(Keys(next.routes, true)); err != nil {
@@ -93,7 +98,7 @@ func (d *Daemon) takeLocked(next state) (err error) {
 	}
 	// Before the proxy has the routes, for then it asks for their hosts' leaves.
 	before := d.state.Swap(&next)
-	if err := d.proxy.Update(proxySettings(c, next.routes)); err != nil {
+	if err := d.proxy.Update(proxySettings(c, next.routes, next.logins)); err != nil {
 		d.state.Store(before)
 		return err
 	}

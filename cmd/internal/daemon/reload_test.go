@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -12,6 +13,47 @@ import (
 
 	"github.com/bearerd/bearerd/imds/imdstest"
 )
+
+const anEntra = "entra: {tenants: [contoso.example], clients: [aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee]}\n"
+
+// Whose logins are answered can change while bearerd runs, once its authority
+// can sign for the login hosts.
+func TestReloadTakesLoginsOver(t *testing.T) {
+	r := launch(t, imdstest.Options{}, publicCloud+anyPort+anEntra+vaultRoute)
+	login := func(client string) int {
+		t.Helper()
+		form := strings.NewReader("grant_type=client_credentials&client_id=" + client + "&client_secret=x&resource=https://vault.azure.net")
+		answer, err := r.client.Post("http://"+r.Addresses()[0]+"/entra/contoso.example/oauth2/token", "application/x-www-form-urlencoded", form)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer.Body.Close()
+		return answer.StatusCode
+	}
+	const one, two = "aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee", "aaaaaaaa-bbbb-cccc-dddd-ffffffffffff"
+	if status := login(one); status != http.StatusOK {
+		t.Errorf("a listed client got %d", status)
+	}
+	r.edit(one, two)
+	if err := r.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	if status := login(two); status != http.StatusOK {
+		t.Errorf("the client that is listed now got %d", status)
+	}
+	for _, host := range []string{"login.microsoftonline.com", "sts.windows.net"} {
+		if !slices.Contains(r.Root().Permitted(), host) {
+			t.Errorf("the authority cannot sign for %s", host)
+		}
+	}
+	r.edit(strings.Replace(anEntra, one, two, 1), "")
+	if err := r.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	if status := login(two); status != http.StatusNotFound {
+		t.Errorf("without entra a login got %d", status)
+	}
+}
 
 func TestReloadTakesRoutesOverAndKeepsTokens(t *testing.T) {
 	r := launch(t, imdstest.Options{}, publicCloud+anyPort+vaultRoute)
@@ -36,6 +78,7 @@ func TestBadReloadChangesNothingAndSaysSo(t *testing.T) {
 	for _, tt := range []struct{ name, old, text, want string }{
 		{"a mistake", "gateway: vault", "gatewy: vault", "bearerd.yaml:"},
 		{"a restart is needed", anyPort, "listen: [{address: \"127.0.0.1:0\"}, {address: \"127.0.0.1:0\"}]\n", "a change of listen needs a restart"},
+		{"the authority does not cover the login hosts", anyPort, anyPort + anEntra, "bearerd ca init --renew"},
 		{"the authority does not cover it", "payroll.vault.azure.net], ", "secrets.corp.example], audience: \"https://vault.azure.net\", ", "bearerd ca init --renew"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

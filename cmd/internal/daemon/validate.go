@@ -182,8 +182,9 @@ func (c *Config) checkRoutes() {
 	}
 	var mistakes error // in the first cloud, the most likely one
 	for _, cloud := range clouds {
-		_, err := route.Compile(c.Rules(cloud), cloud)
+		table, err := route.Compile(c.Rules(cloud), cloud)
 		if err == nil {
+			c.checkLogins(cloud, table)
 			return
 		}
 		if mistakes == nil {
@@ -199,6 +200,21 @@ func (c *Config) checkRoutes() {
 		default:
 			s.fail(rulePath(e), "%w", e.Err)
 		}
+	}
+}
+
+// checkLogins looks for what stands in the way of logins.
+func (c *Config) checkLogins(cloud *azure.Cloud, table *route.Table) {
+	s := &c.source
+	if s.failedUnder("entra") {
+		return
+	}
+	if (len(c.Entra.Tenants) == 0) != (len(c.Entra.Clients) == 0) {
+		s.fail("entra", "tenants and clients go together; name both, or none")
+		return
+	}
+	if _, err := c.Logins(cloud, table); err != nil {
+		s.fail("entra", "%w", errors.Unwrap(err))
 	}
 }
 

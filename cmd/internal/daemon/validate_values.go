@@ -14,6 +14,7 @@ import (
 	identitysource "github.com/bearerd/bearerd/imds/source"
 	"github.com/bearerd/bearerd/proxy/azure"
 	"github.com/bearerd/bearerd/proxy/dial"
+	"github.com/bearerd/bearerd/proxy/entra"
 )
 
 // checked is a mapping that is looked at as a whole once it is decoded.
@@ -184,6 +185,20 @@ func guid(text string) (string, error) {
 }
 
 // hostName is one of names.
+// client takes an application's id.
+func client(text string) (string, error) {
+	if text == "" {
+		return "", errors.New("the client is empty; write the application's id, or remove it")
+	}
+	id, err := guid(text)
+	if err != nil {
+		return "", fmt.Errorf("%q is no id; write the application's, like 00000000-0000-0000-0000-000000000001", text)
+	}
+	return id, nil
+}
+
+func tenant(text string) (string, error) { return text, entra.CheckTenant(text) }
+
 func hostName(at *string) value { return parsed(at, "host", bareHost) }
 
 // bareHost takes a host without a port, and writes it as others compare it.

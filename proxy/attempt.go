@@ -35,7 +35,11 @@ func (x *exchange) attempt(edits *requestEdits) (*http.Response, error) {
 		}
 		out.Body = body
 		out.GetBody = x.body.again
-		x.announceTrailer(out, edits)
+		if held, ok := x.body.(*heldBody); ok {
+			out.ContentLength = held.size
+		} else {
+			x.announceTrailer(out, edits)
+		}
 	}
 	if x.decision.Action == route.Tunnel {
 		return x.s.unrouted.of(x.r).RoundTrip(out)

@@ -31,6 +31,8 @@ type Code string
 // route's refusal carries a code of package route.
 const (
 	CodeBadRequest          Code = "BearerdBadRequest"
+	CodeBadBatch            Code = "BearerdBadBatch"
+	CodeBusy                Code = "BearerdBusy"
 	CodeChallenge           Code = "BearerdChallenge"
 	CodeCrossSite           Code = "BearerdCrossSiteRequest"
 	CodeUnmatched           Code = "BearerdUnmatchedHost"
@@ -59,6 +61,7 @@ type CodeInfo struct {
 func Codes() []CodeInfo {
 	return []CodeInfo{
 		{CodeBadRequest, 400, "The request names no usable target.", "Send CONNECT, an absolute http:// URL, or a base URL's path."},
+		{CodeBadBatch, 400, "A batch whose calls are judged, or are each given a token, can be read in two ways, is longer than services take (then the status is 413), or is none of the service's documented ones.", "The message tells what is wrong, and in which of its calls; send what the SDKs send, or the calls one by one."},
 		{CodeChallenge, 401, "A Key Vault client asked which tenant to log in to, by a write without its body.", "Nothing: the client comes back with the body."},
 		{route.CodePlaceholder, 401, "The call brings a placeholder of bearerd's (see entra) that was asked for another service, or, with 403, to a host that no route names.", "Have the app ask for a token for the service that it calls; add a route for the host."},
 		{entra.CodeLogin, 400, "A client of `entra.clients` logs in for a service that no route has. The body has the shape of Entra's errors.", "Add a route for the service that the message names, or have the app ask for another."},
@@ -75,6 +78,7 @@ func Codes() []CodeInfo {
 		{CodeUpstreamUnreachable, 502, "The service could not be resolved or connected to, or broke off.", "Check DNS and the network; bearerd's log tells the cause."},
 		{CodeUpstreamTLS, 502, "The service's certificate was not accepted for the routed name.", "Check upstream.ca_file, and that connect_to points at the right host."},
 		{CodeTokenMisconfigured, 502, "The identity endpoint refuses this identity or audience; asking again does not help.", "Follow the message: name the identity, or correct the audience."},
+		{CodeBusy, 503, "The bodies of batches that are read before they are sent fill the memory for them.", "Retry after Retry-After seconds, or raise limits.spool_total."},
 		{CodeTokenUnavailable, 503, "There is no valid token yet.", "Retry after Retry-After seconds; the message and /status tell why."},
 		{CodeUpstreamTimeout, 504, "The service did not answer in time.", "Retry; check the network."},
 	}

@@ -40,7 +40,8 @@ type exchange struct {
 	call     azure.Call
 	decision route.Decision
 	url      *url.URL    // what is asked of the service
-	body     *replayBody // nil: the request has none
+	body     requestBody // nil: the request has none
+	batch    *batch      // nil: the call is none, or none whose calls are judged
 	trailer  http.Header // what is sent after it
 
 	loggedIn entra.Decision // of a call to a login host
@@ -137,11 +138,15 @@ func (x *exchange) forward() *problem {
 	if token != nil && x.decision.Route.Service.IsProbe(&x.call) {
 		return x.challenge(token)
 	}
-	x.openBody()
+	p = x.openBody()
 	if x.body != nil {
 		defer x.body.release()
 	}
+	if p != nil {
+		return p
+	}
 	edits := editRequest(&x.call, x.decision, token, x.mapsLinks())
+	edits.otherBody = x.batch != nil && x.batch.isRewritten()
 	if x.decision.Source.Authorised() {
 		if edits.source, p = x.token(&x.decision.Source.Decision); p != nil {
 			return p
@@ -226,15 +231,22 @@ func (x *exchange) challenge(token *imds.Token) *problem {
 }
 
 // openBody prepares the request's body to be sent, perhaps twice.
-func (x *exchange) openBody() {
+func (x *exchange) openBody() *problem {
+	if x.judgesBatch() {
+		if p := x.openBatch(); p != nil {
+			return p
+		}
+		return x.authoriseParts()
+	}
 	if x.r.Body == nil || x.r.ContentLength == 0 { // HTTP/2 gives such a request a body all the same
-		return
+		return nil
 	}
 	var spools *spoolBudget
 	if x.decision.Action == route.Inject {
 		spools = x.s.spools
 	}
 	x.body = newReplayBody(x.r.Body, x.r.ContentLength, spools, x.fillTrailer)
+	return nil
 }
 
 // send makes the call, and makes it once more where the service rejects the
@@ -252,6 +264,9 @@ func (x *exchange) send(edits *requestEdits) (*http.Response, error) {
 	}
 	if edits.source.Equal(edits.token) {
 		edits.source = fresh
+	}
+	if x.batch != nil && !x.batch.renew(edits.token, fresh) {
+		return answer, nil
 	}
 	edits.token = fresh
 	again, err := x.attempt(edits)

@@ -35,6 +35,18 @@ func (b *spoolBudget) reserve(n int64) bool {
 // giveBack returns n bytes that were reserved.
 func (b *spoolBudget) giveBack(n int64) { b.free.Add(n) }
 
+// requestBody is the body of a call that may be sent more than once.
+type requestBody interface {
+	// next gives the body from its start for one more attempt, and false where
+	// that is not possible any more.
+	next() (io.ReadCloser, bool)
+	// again is next in the form of http.Request's GetBody, by which the transport
+	// sends a call again whose connection had died in the pool.
+	again() (io.ReadCloser, error)
+	taken() int64 // bytes read from the caller
+	release()     // gives the memory back; no attempt may begin afterwards
+}
+
 // replayBody lets one request body be sent a second time, where that is safe:
 // it was not touched at all, or the spool holds all that was read of it.
 //
@@ -79,8 +91,7 @@ func newReplayBody(src io.Reader, length int64, budget *spoolBudget, onEOF func(
 	return b
 }
 
-// next gives the body from its start for one more attempt, and false where
-// that is not possible any more.
+// next implements requestBody.
 func (b *replayBody) next() (io.ReadCloser, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -91,14 +102,16 @@ func (b *replayBody) next() (io.ReadCloser, bool) {
 	return b.current, true
 }
 
-// again is next in the form of http.Request's GetBody, by which the transport
-// sends a call again whose connection had died in the pool.
+// again implements requestBody.
 func (b *replayBody) again() (io.ReadCloser, error) {
 	if v, ok := b.next(); ok {
 		return v, nil
 	}
 	return nil, errFenced
 }
+
+// taken implements requestBody.
+func (b *replayBody) taken() int64 { return b.received.Load() }
 
 // release fences every view off and gives the spool back.
 func (b *replayBody) release() {

@@ -124,7 +124,7 @@ func (x *exchange) noAnswer(err error) *problem {
 func (x *exchange) finish() {
 	took := x.s.now().Sub(x.started)
 	if x.body != nil {
-		x.received = x.body.received.Load()
+		x.received = x.body.taken()
 	}
 	x.s.spools.giveBack(x.held)
 	x.s.metrics.InFlight.Dec()
@@ -165,6 +165,9 @@ func (x *exchange) finish() {
 	}
 	if op.Name != "" {
 		fields = append(fields, zap.String("operation", op.Name))
+	}
+	if x.batch != nil {
+		fields = append(fields, zap.Int("calls", len(x.batch.decisions)))
 	}
 	if op.Mints {
 		fields = append(fields, zap.Bool("mints", true))

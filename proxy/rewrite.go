@@ -24,6 +24,7 @@ type requestEdits struct {
 	token     *imds.Token // nil: none is attached
 	source    *imds.Token // for the service to read the source of a copy with; nil: none
 	set       []azure.Field
+	otherBody bool     // the body is not the caller's, so that its digests do not hold
 	named     []string // what the caller's Connection names, canonical
 	websocket bool
 	trailers  bool // the caller takes trailers
@@ -63,6 +64,8 @@ func (e *requestEdits) drops(name string) bool {
 		// The attack is a caller that gets its own header sent beside ours, or,
 		// as a trailer, after ours.
 		return !e.keepOwn
+	case "Content-Md5", "Content-Digest", "Repr-Digest", "Digest", "X-Ms-Content-Crc64":
+		return e.otherBody
 	case sourceAuthorization:
 		return e.source != nil
 	case "Host":

@@ -188,6 +188,9 @@ func explain(out io.Writer, c *daemon.Config, settings proxy.Settings, call *azu
 	if d.Operation.Name != "" {
 		fmt.Fprintf(w, "operation\t%s\n", operationText(d.Operation))
 	}
+	if d.Operation.Carries() && d.Route != nil && d.Action != route.Refuse {
+		fmt.Fprint(w, "calls\tthose in its body are judged one by one, each as a call of its own\n")
+	}
 	if d.Action == route.Inject {
 		fmt.Fprintf(w, "identity\t%s\naudience\t%s\n", d.Route.Identity, d.Route.Audience)
 	}

@@ -19,15 +19,13 @@ type Disguise struct {
 // since what it says would not be what the service does. Where the route says
 // nothing of paths (byPath false), reaching another path than the call's is no
 // disguise. Where it names the operation (named), the operation may reach what
-// belongs to it.
+// belongs to it. Whoever forwards a batch whose operation carries calls judges
+// those one by one.
 //
 // What is listed here is what a service's protocol is known to allow. It does
 // not allocate.
 func (s *Service) DisguiseOf(c *Call, op Operation, byPath, named bool) Disguise {
-	if op.batch {
-		return Disguise{Reason: "a batch holds other calls"}
-	}
-	if d := genericDisguise(c, byPath); d.Reason != "" {
+	if d := genericDisguise(c, op, byPath); d.Reason != "" {
 		return d
 	}
 	switch s.kind {
@@ -43,15 +41,15 @@ func (s *Service) DisguiseOf(c *Call, op Operation, byPath, named bool) Disguise
 }
 
 // genericDisguise knows what frameworks of any service may honour.
-func genericDisguise(c *Call, byPath bool) Disguise {
+func genericDisguise(c *Call, op Operation, byPath bool) Disguise {
 	if byPath {
 		if reason := overridesPath(c); reason != "" {
 			return Disguise{Reason: reason}
 		}
 	}
 	for segment := range strings.SplitSeq(c.Path, "/") {
-		if readsAs(segment, "$batch") { // OData: Table, Graph, Log Analytics
-			return Disguise{Reason: "a batch holds other calls"}
+		if readsAs(segment, "$batch") && !op.Carries() { // OData: Graph, Log Analytics
+			return Disguise{Reason: "a batch holds other calls, which are not read"}
 		}
 	}
 	return Disguise{}

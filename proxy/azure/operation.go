@@ -18,15 +18,15 @@ type Operation struct {
 	// Reason tells why the operation is not understood; empty where it is.
 	Reason string
 
-	batch    bool // it carries other calls
-	template bool // its body names the resources that it changes
+	batch    batchKind // how it carries other calls
+	template bool      // its body names the resources that it changes
 }
 
 // Understood reports whether the name is what the service will do.
 func (o Operation) Understood() bool { return o.Reason == "" }
 
 // Carries reports whether the call is a batch, which holds calls of its own.
-func (o Operation) Carries() bool { return o.batch }
+func (o Operation) Carries() bool { return o.batch != noBatch }
 
 // OperationInfo is one operation of the list, for references and checks.
 type OperationInfo struct {

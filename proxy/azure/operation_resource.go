@@ -89,7 +89,7 @@ func compileARM() (table armTable, list []OperationInfo) {
 	table.action = add("arm.action", "POST of any other action", false, false)
 	table.credential = add("arm.credential", "any other request whose last segment speaks of listing, keys, secrets, credentials, passwords, tokens, signatures or access", true, false)
 	table.functionToken = add("arm.webapp.functiontoken", "GET …/functions/admin/token", true, false)
-	table.batch = Operation{Name: "arm.batch", batch: true}
+	table.batch = Operation{Name: "arm.batch", batch: armBatch}
 	list = append(list, OperationInfo{table.batch, "POST /batch"})
 	return table, list
 }
@@ -131,8 +131,14 @@ func (t *armTable) find(c *Call, method string) Operation {
 		}
 		return unknown(armKind, doubt)
 	}
-	if s.n == 1 && readsAs(s.at[0], "batch") || s.n > 0 && readsAs(s.last(), "$batch") {
+	switch {
+	case s.n == 1 && readsAs(s.at[0], "batch"):
+		if verb != verbPost {
+			return unknown(armKind, notDocumented)
+		}
 		return t.batch
+	case s.n > 0 && readsAs(s.last(), "$batch"):
+		return unknown(armKind, "a batch of this kind holds calls that are not read")
 	}
 	// A path is pairs of a type and a name. The last provider is that of the
 	// resource; those before are what it extends. The attack is a resource with

@@ -47,7 +47,12 @@ func selectorNames() [selectorCount]string {
 
 func compileStorage(api storageAPI) (table storageTable, list []OperationInfo) {
 	for _, row := range append(storageRows(api), commonRows()...) {
-		op := Operation{Name: row.name, Mints: row.traits&mints != 0, batch: row.traits&batches != 0}
+		op := Operation{Name: row.name, Mints: row.traits&mints != 0}
+		if row.traits&batches != 0 {
+			if op.batch = blobBatch; api == tableAPI {
+				op.batch = tableBatch
+			}
+		}
 		methods, rest, _ := strings.Cut(row.request, " ")
 		target, _, source := strings.Cut(rest, " + ")
 		path, query, _ := strings.Cut(target, "?")

@@ -177,10 +177,8 @@ func sourceProblem(target string) string {
 	if !strings.HasPrefix(target, "/") {
 		return "its source has no path"
 	}
-	for i := range len(target) {
-		if c := target[i]; c <= ' ' || c >= 0x7f || c == '#' || c == '\\' {
-			return "its source holds a character that must be escaped"
-		}
+	if !isTarget(target) {
+		return "its source holds a character that must be escaped"
 	}
 	return ""
 }

@@ -1,6 +1,9 @@
 package azure
 
-import "strings"
+import (
+	"net/http"
+	"strings"
+)
 
 // storageAPI is one of the services of a storage account, each with a host of
 // its own.
@@ -31,6 +34,9 @@ const (
 	minTableVersion = "2020-12-06"
 	minFileVersion  = "2022-11-02" // files and directories
 	minShareVersion = "2024-11-04" // shares, and the file service itself
+
+	minBatchVersion          = "2018-11-09" // https://learn.microsoft.com/rest/api/storageservices/blob-batch
+	minContainerBatchVersion = "2020-04-08"
 )
 
 // Fields gives the header fields to set on a call that is sent with a token,
@@ -76,7 +82,13 @@ func leastVersion(api storageAPI, c *Call) string {
 		}
 		return minFileVersion
 	}
-	return minVersion
+	switch q := queryView(c.Query); {
+	case c.Method != http.MethodPost || !q.is("comp", "batch"):
+		return minVersion
+	case q.is("restype", "container"):
+		return minContainerBatchVersion
+	}
+	return minBatchVersion
 }
 
 // isShareCall reports whether a call to the file API concerns a share or the

@@ -302,7 +302,7 @@ func nameTheRest(routes []*Route, taken map[string]int) {
 func shadowed(routes []*Route) (errs []error) {
 	for i, r := range routes {
 		for _, earlier := range routes[:i] {
-			if earlier.restricted() || r.websocket && !earlier.websocket {
+			if earlier.Restricted() || r.websocket && !earlier.websocket {
 				continue
 			}
 			covered := func(t target) bool {

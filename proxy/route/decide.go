@@ -58,20 +58,6 @@ type Decision struct {
 	Source *Source
 }
 
-// Source is what a call names beside its own path, and the decision on the call
-// that would reach that by itself.
-type Source struct {
-	azure.Source
-	Decision Decision
-}
-
-// Authorised reports whether the service is to read the source with the token of
-// the route that takes the source. The attack is a source that is not Storage's,
-// where the token would be shown to whoever answers there.
-func (s *Source) Authorised() bool {
-	return s != nil && s.TakesToken && s.Decision.Action == Inject && s.Decision.Route.Service.IsStorage()
-}
-
 // Decide says what becomes of a call at the time now: the first route that
 // takes it whole counts. Where routes name the host and none takes the call,
 // it is refused; it never goes on as if nobody had named it. The call's host
@@ -235,26 +221,6 @@ func (m *matcher) operation(s *azure.Service) azure.Operation {
 	return m.op
 }
 
-// sourceAt gives the source that the call names to a service, decided on as a
-// call of its own; nil where it names none.
-func (m *matcher) sourceAt(s *azure.Service) *Source {
-	op := m.operation(s)
-	if m.sourceRead {
-		return m.source
-	}
-	m.sourceRead = true
-	found, ok := s.SourceOf(m.call, op)
-	if !ok {
-		return nil
-	}
-	m.source = &Source{Source: found}
-	if found.Problem == "" {
-		at := matcher{table: m.table, call: &m.source.Call, carrier: m.carrier, moves: found.Moves.Name, now: m.now}
-		m.source.Decision = at.decide()
-	}
-	return m.source
-}
-
 func (m *matcher) compare(cand *candidate) mismatch {
 	c, r := m.call, cand.route
 	plain := c.Scheme == "http"
@@ -292,7 +258,7 @@ func (m *matcher) compare(cand *candidate) mismatch {
 	if !r.websocket && asksWebSocket(c) {
 		return mismatch{stage: atUpgrade}
 	}
-	if r.restricted() {
+	if r.Restricted() {
 		return m.judge(r, matched)
 	}
 	return mismatch{stage: whole}
@@ -323,33 +289,6 @@ func (m *matcher) judge(r *Route, matched *pathPattern) mismatch {
 		return mismatch{atSource, reason}
 	}
 	return mismatch{stage: whole}
-}
-
-// refusal tells why a restricted route takes no call with the source; "" where
-// it does. What no route names is refused too, for one account has many names,
-// and reads its own by whichever with the call's token.
-func (s *Source) refusal() string {
-	switch {
-	case s == nil:
-		return ""
-	case s.Problem != "":
-		return s.Problem
-	case s.Decision.Action == Tunnel:
-		return "no route names the host of the source; name it in a route that takes " + s.does()
-	case s.Decision.Action == Refuse:
-		return s.Decision.Reason
-	case !s.Decision.Route.Service.IsStorage():
-		return "the host of the source is not Storage's"
-	}
-	return ""
-}
-
-// does names what is done to the source.
-func (s *Source) does() string {
-	if s.Moves.Name != "" {
-		return s.Moves.Name
-	}
-	return "its reading"
 }
 
 func (r *Route) matchPath(path string) *pathPattern {

@@ -34,13 +34,11 @@ func (c *compiler) operations() {
 		field := fmt.Sprintf("operations[%d]", i)
 		prefix, all := strings.CutSuffix(name, "*")
 		var matches, mints []string
-		batch := false
 		for _, info := range list {
 			if info.Name != name && !(all && strings.HasSuffix(prefix, ".") && strings.HasPrefix(info.Name, prefix)) {
 				continue
 			}
 			matches = append(matches, info.Name)
-			batch = info.Carries()
 			if info.Mints {
 				mints = append(mints, info.Name)
 			}
@@ -48,8 +46,6 @@ func (c *compiler) operations() {
 		switch {
 		case len(matches) == 0:
 			c.fail(field, "%s", c.noOperation(name, list))
-		case batch && len(matches) == 1:
-			c.fail(field, "a batch holds other calls, which are not judged, so that no restricted route takes one; remove it")
 		case all && len(matches) == len(mints):
 			c.fail(field, "all that %q stands for gives credentials that work past bearerd, which a * never allows; write %s if that is meant", name, strings.Join(mints, ", "))
 		case all:

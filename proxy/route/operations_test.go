@@ -65,7 +65,12 @@ func TestOperationsDecide(t *testing.T) {
 		{blobs, "DELETE " + blobURL + "/c?restype=container", "the call is storage.container.delete;"},
 		{blobs, "GET https://acct.queue.core.windows.net/q/messages", "the call is storage.queue.message.get;"},
 		{blobs, "PUT " + blobURL + "/c/b?comp=lease&%63omp=metadata", "not understood: it names its operation twice;"},
-		{blobs, "POST " + blobURL + "/?comp=batch", "a batch holds other calls;"},
+		{blobs, "POST " + blobURL + "/?comp=batch", ""}, // its calls are judged one by one
+		{reading, "POST " + blobURL + "/?comp=batch", "it takes GET, PUT only;"},
+		{Rule{Service: "storage", Methods: []string{"POST"}}, "POST https://acct.table.core.windows.net/$batch", ""},
+		{Rule{Service: "graph", Methods: []string{"POST"}}, "POST https://graph.microsoft.com/v1.0/$batch", "a batch holds other calls, which are not read;"},
+		{posts, "POST https://management.azure.com/batch", ""},
+		{posts, "POST https://management.azure.com/subscriptions/0/$batch", "not understood: a batch of this kind holds calls that are not read;"},
 
 		{paths, "PATCH " + dfsURL + "/fs/in/f?action=append", ""},
 		{paths, "PUT " + dfsURL + "/fs/in/f?action=append\nX-Http-Method-Override: PATCH", ""},
@@ -137,7 +142,6 @@ func TestOperationsThatCannotHoldAreRefused(t *testing.T) {
 		{"storage", "storage.*.get", `"storage.*.get" has a * that is not the last of several words; write it like storage.blob.*`},
 		{"storage", "storage.blob.g*", `"storage.blob.g*" has a * that is not the last of several words; write it like storage.blob.*`},
 		{"storage", "storage.unknown", `"storage.unknown" stands for calls that are not understood, which no restricted route takes; remove it`},
-		{"storage", "storage.blob.batch", "a batch holds other calls, which are not judged, so that no restricted route takes one; remove it"},
 		{"storage", "keyvault.secret.get", "keyvault.secret.get is no operation of storage, to which the route's hosts belong; give each service a route of its own"},
 		{"managedhsm", "keyvault.key.get", "keyvault.key.get is no operation of managedhsm, to which the route's hosts belong; give each service a route of its own"},
 	} {
@@ -153,11 +157,11 @@ func TestOperationsThatCannotHoldAreRefused(t *testing.T) {
 	}
 }
 
-// All that is listed can be written down, but for batches.
+// All that is listed can be written down.
 func TestEachOperationCanBeNamed(t *testing.T) {
 	for _, s := range cloudNamed(t, "public").Services() {
 		for _, info := range s.Operations() {
-			if info.Carries() || s.ExactOnly() {
+			if s.ExactOnly() {
 				continue
 			}
 			compile(t, Rule{Service: s.Name, Operations: []string{info.Name}})
@@ -245,6 +249,65 @@ func FuzzOperationsHold(f *testing.F) {
 			if !ok || override || slices.Contains(parts, "..") {
 				t.Fatalf("%s %s%s with %s: %q got a token", method, base, target, name, value)
 			}
+		}
+	})
+}
+
+// A field that a route requires is the caller's word for all of its batch, and
+// no other field of the batch speaks for a call in it.
+func TestCallsWithinABatchLeanOnItsRequiredField(t *testing.T) {
+	table := compile(t, Rule{Service: "storage", Operations: []string{"storage.blob.batch", "storage.blob.delete"}, RequireHeader: map[string]string{"X-App": "a"}})
+	carrier := call("POST " + blobURL + "/?comp=batch\nX-App: a\nX-Http-Method-Override: PUT")
+	inner := call("DELETE " + blobURL + "/c/b")
+	if d := table.DecideWithin(inner, carrier, time.Now()); d.Action != Inject {
+		t.Errorf("%s, %s", d.Action, d.Reason)
+	}
+	if d := table.Decide(inner, time.Now()); d.Action != Refuse {
+		t.Errorf("without the batch: %s", d.Action)
+	}
+	if d := table.DecideWithin(call("GET "+blobURL+"/c/b"), carrier, time.Now()); d.Action != Refuse {
+		t.Errorf("another operation: %s", d.Action)
+	}
+}
+
+// FuzzSourcesHold holds: the token of the route that reads /public of one
+// account is given for no source but one that a reader of its own finds there,
+// and no restricted route takes a call whose source is nowhere that a route does.
+func FuzzSourcesHold(f *testing.F) {
+	for _, seed := range []string{"https://other.blob.core.windows.net/public/a?snapshot=1", "https://other.blob.core.windows.net.evil.example/public/a", "https://other.blob.core.windows.net@evil.example/public/a",
+		"https://other.blob.core.windows.net/public/../private/a", "https://other.blob.core.windows.net/public/%2e%2e/private/a", "HTTPS://OTHER.blob.core.windows.net:443/public/a", "http://other.blob.core.windows.net/public/a",
+		"https://other.blob.core.windows.net/public/a?comp=acl", "https://payroll.vault.azure.net/public/a", "//other.blob.core.windows.net/public/a", "https://other.blob.core.windows.net\\@evil.example/public/a"} {
+		f.Add(seed, "Connection", "x-ms-copy-source")
+		f.Add(seed, "X-Ms-Requires-Sync", "true")
+	}
+	table, err := Compile([]Rule{
+		{Service: "storage", Hosts: []string{"acct.blob.core.windows.net"}, Operations: []string{"storage.blob.copy"}},
+		{Service: "storage", Hosts: []string{"other.blob.core.windows.net"}, Operations: []string{"storage.blob.get"}, Paths: []string{"/public/**"}},
+		{Service: "keyvault"},
+	}, cloudNamed(f, "public"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, source, field, value string) {
+		c := call("PUT " + blobURL + "/c/b\nX-Ms-Blob-Type: BlockBlob")
+		header := http.Header(c.Header.(azure.Header))
+		header.Set(field, value)
+		header["X-Ms-Copy-Source"] = []string{source}
+		d := table.Decide(c, time.Now())
+		if d.Action != Inject {
+			return
+		}
+		u, err := url.Parse(source)
+		if err != nil || u.User != nil || !strings.EqualFold(u.Hostname(), "other.blob.core.windows.net") || !strings.HasPrefix(u.Path, "/public/") || slices.Contains(strings.Split(u.Path, "/"), "..") {
+			t.Fatalf("a copy from %q was taken: %v", source, err)
+		}
+		for name := range u.Query() {
+			if name = strings.ToLower(name); name == "comp" || name == "restype" {
+				t.Fatalf("a copy from %q was taken", source)
+			}
+		}
+		if d.Source.Authorised() && (u.Scheme != "https" || u.Query().Has("sig") && u.Query().Has("sv")) {
+			t.Fatalf("a token was given for %q", source)
 		}
 	})
 }

@@ -118,8 +118,8 @@ func (r *Route) Names(host string, port uint16) bool {
 	})
 }
 
-// restricted reports whether the route takes less than all calls to its hosts.
-func (r *Route) restricted() bool {
+// Restricted reports whether the route takes less than all calls to its hosts.
+func (r *Route) Restricted() bool {
 	return len(r.Methods)+len(r.paths)+len(r.header)+len(r.Operations) > 0
 }
 

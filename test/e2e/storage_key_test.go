@@ -53,3 +53,13 @@ func TestClientsWithADeadKey(t *testing.T) {
 		t.Errorf("bearerd asked for %d tokens, want 1", calls)
 	}
 }
+
+// A library of 2013 works with blobs and queues, and is told what is wrong with
+// its tables. It knows no path in an endpoint, so no base URL, and what it sends
+// in the clear it leads through the proxy to the proxy.
+func TestLibraryOf2013(t *testing.T) {
+	d := startForStorage(t, imdstest.Options{}, storageRoutes)
+	c := script("azure-storage-legacy for Node.js", "node", filepath.Join(env.NPM, "storage2013.mjs"))
+	connection := "DefaultEndpointsProtocol=https;AccountName=acct;AccountKey=" + dummyKey
+	c.run(t, d, viaProxyVariables(), connection, container(t))
+}

@@ -11,7 +11,7 @@ this concerns it.
 - **The key**: any text in Base64, ` + "`AccountKey=bm90IGEga2V5`" + ` for one. It must decode, for clients sign with it.
 - **The endpoint**, one of
   - nothing, with ` + "`HTTPS_PROXY`" + ` and the authority's root trusted ([how](../README.md));
-  - ` + "`DefaultEndpointsProtocol=http`" + ` and ` + "`HTTP_PROXY`" + `: bearerd goes on to the service over TLS, and the client needs to trust nothing;
+  - ` + "`DefaultEndpointsProtocol=http`" + ` and ` + "`HTTP_PROXY`" + `: bearerd goes on to the service over TLS, and the client needs to trust nothing. Some, as Python's, want ` + "`EndpointSuffix=core.windows.net`" + ` beside it, or go by https;
   - ` + "`BlobEndpoint=http://127.0.0.1:8180/blob`" + ` (and ` + "`QueueEndpoint`, `TableEndpoint`" + `): a gateway of the configuration.
 
 A link to a blob that the client builds from its endpoint (a shared access signature above all) is signed with the dummy, and the service refuses it.
@@ -35,11 +35,12 @@ Only what Microsoft's [list of versions](https://learn.microsoft.com/rest/api/st
 
 ## Real programs
 
-Each of these runs against Azurite in ` + "`test/e2e`" + `, unchanged, with a dummy key, by all three endpoints above:
+Each of these runs against Azurite in ` + "`test/e2e`" + `, unchanged, with a dummy key, by all three endpoints above where nothing else is said:
 
 | program | calls |
 | --- | --- |
 | rclone 1.60 (azureblob) | makes a container, copies there (in blocks) and back, checks, lists, copies within, purges. By a URL of its own it wants ` + "`use_emulator = true`" + ` beside ` + "`endpoint`" + ` |
+| azure-storage-legacy 0.9 for Node.js, of 2013 (2012-02-12, 2011-08-18, Atom) | blobs with snapshots and leases; queues. Tables give it the message of ` + "`BearerdClientTooOld`" + `. By ` + "`HTTPS_PROXY`" + ` alone: it knows no path in an endpoint, and leads what it sends in the clear through the proxy to the proxy |
 | azure-storage 2.10 for Node.js | blobs with MD5, snapshots and leases; queues; tables. Batches by base URL alone, for Azurite looks for the account in the path of each part |
 | @azure/storage-blob 12 for Node.js | blobs |
 | azblob for Go | blobs, in blocks and ranges; here over HTTP/2 too, and in place of plain http |

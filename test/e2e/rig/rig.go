@@ -114,7 +114,7 @@ func (r *Rig) checkPeers() error {
 	if text, err := exec.Command(Python, "-c", "import requests, azure.storage.blob, azure.storage.queue, azure.data.tables").CombinedOutput(); err != nil {
 		missing = append(missing, fmt.Errorf("python3-requests, python3-azure-storage: %w: %s", err, text))
 	}
-	for _, module := range []string{"azurite", "@azure/storage-blob", "@azure/keyvault-secrets", "@azure/identity", "azure-storage"} {
+	for _, module := range []string{"azurite", "@azure/storage-blob", "@azure/keyvault-secrets", "@azure/identity", "azure-storage", "azure-storage-legacy"} {
 		if _, err := os.Stat(filepath.Join(r.NPM, "node_modules", module)); err != nil {
 			missing = append(missing, err)
 		}

@@ -261,7 +261,8 @@ func (c *compiler) gateway(taken map[string]int) {
 }
 
 // oneHost gives the host that a base URL leads to: the only one that the rule
-// names, or where it names none, the one where its service answers everybody.
+// names, or where it names none or several, the one where its service answers
+// everybody.
 func (c *compiler) oneHost() (host string, port uint16, ok bool) {
 	if len(c.rule.Hosts) == 0 {
 		if hosts := c.route.Service.Hosts(); len(hosts) == 1 {
@@ -269,10 +270,14 @@ func (c *compiler) oneHost() (host string, port uint16, ok bool) {
 		}
 		return "", 0, false
 	}
-	if len(c.route.targets) != 1 || c.route.targets[0].host == "" {
+	targets := c.route.targets
+	if len(targets) > 1 {
+		targets = slices.DeleteFunc(slices.Clone(targets), func(t target) bool { return !slices.Contains(c.route.Service.Hosts(), t.host) })
+	}
+	if len(targets) != 1 || targets[0].host == "" {
 		return "", 0, false
 	}
-	only := c.route.targets[0]
+	only := targets[0]
 	if only.port == 0 {
 		only.port = 443
 	}

@@ -209,3 +209,38 @@ func TestParseOwn(t *testing.T) {
 		t.Error("Pass is taken")
 	}
 }
+
+// A base URL of several hosts leads to the one where the service answers
+// everybody; the others are where that sends callers on to.
+func TestGatewayOfSeveralHosts(t *testing.T) {
+	for _, tt := range []struct {
+		cloud string
+		hosts []string
+		want  string // empty: refused
+	}{
+		{"usgov", []string{"usgovvirginia.management.usgovcloudapi.net", "management.usgovcloudapi.net"}, "management.usgovcloudapi.net"},
+		{"public", []string{"*.management.azure.com", "management.azure.com"}, "management.azure.com"},
+		{"public", []string{"westus.management.azure.com", "eastus.management.azure.com"}, ""},
+		{"public", []string{"*.management.azure.com"}, ""},
+	} {
+		table, err := Compile([]Rule{{Service: "arm", Hosts: tt.hosts, Gateway: "arm"}}, cloudNamed(t, tt.cloud))
+		if tt.want == "" {
+			if err == nil || !strings.Contains(err.Error(), "a base URL leads to one host") {
+				t.Errorf("%v: %v", tt.hosts, err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := table.Routes()[0]
+		if r.GatewayHost != tt.want || r.GatewayPort != 443 {
+			t.Errorf("%v leads to %s:%d", tt.hosts, r.GatewayHost, r.GatewayPort)
+		}
+		for _, host := range tt.hosts {
+			if host := strings.Replace(host, "*", "westus", 1); !r.Names(host, 443) || r.Names(host, 8443) || r.Names("x."+host+".example", 443) {
+				t.Errorf("%v: %s is not told apart", tt.hosts, host)
+			}
+		}
+	}
+}

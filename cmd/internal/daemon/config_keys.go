@@ -103,7 +103,7 @@ func (r *routeSetting) keys() object {
 			{"certificates", texts(&certificates, "name"), "Names of client certificates."},
 		}, "this version cannot tell callers apart, so it would not hold; remove it"}, "Who may make the call. Not in this version."},
 		{"require_header", table[string]{&r.rule.RequireHeader, anyName, "header field", func(s *string) value { return text(s, "text") }}, "Fields that the call must carry, once, with that value: what a confused program that fetches a stranger's URL does not send."},
-		{"gateway", text(&r.rule.Gateway, "text"), "Name of the base URL of the route's one host: http://127.0.0.1:8180/NAME/... Links to other hosts that the route names, such as Azure Resource Manager's regional ones, come back as http://127.0.0.1:8180/NAME~HOST/..."},
+		{"gateway", text(&r.rule.Gateway, "text"), "Name of the base URL of the route's one host, or of the one of several where the service answers everybody (management.azure.com): http://127.0.0.1:8180/NAME/... Links to other hosts that the route names, such as Azure Resource Manager's regional ones, come back as http://127.0.0.1:8180/NAME~HOST/..."},
 		{"required", boolean(&r.rule.Required), "Readiness waits for this route's token."},
 		{"own", shown{given{own(&r.rule.Own), &r.hasOwn}, "the file's own"}, "As the file's own, for this route."},
 		{"upgrades", texts(&r.rule.Upgrades, "websocket"), "Protocols that a call may switch to."},

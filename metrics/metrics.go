@@ -75,7 +75,7 @@ func New(version string) *Metrics {
 	m.routes.Store(&map[string]*Route{})
 
 	listener := Label{"listener", "the listener's address, as configured"}
-	route := Label{"route", "the route's name; `" + Unrouted + "` for calls that no route takes"}
+	route := Label{"route", "the route's name; `" + Unrouted + "` for calls that no route takes, `" + Intercepted + "` for the CONNECT before those that one may take"}
 
 	m.requests = b.counters("requests_total",
 		"Requests that have ended.", route,

@@ -21,8 +21,11 @@ const classCount = 6
 // answer. Nothing was sent then.
 const statusClientGone = 499
 
-// Unrouted stands for the route of calls that have none.
-const Unrouted = "unrouted"
+// What stands for the route of calls that have none.
+const (
+	Unrouted    = "unrouted"
+	Intercepted = "intercepted" // the CONNECT before calls that are each routed by themselves
+)
 
 // Route counts the requests of one route. It is safe for concurrent use.
 type Route struct {
@@ -68,13 +71,13 @@ func (m *Metrics) newRoute(name string) *Route {
 
 // SetRoutes makes the routes of a configuration known, so that each is there
 // with a zero before its first request, and drops what other routes have left.
-// Unrouted always stays.
+// Unrouted and Intercepted always stay.
 func (m *Metrics) SetRoutes(names ...string) {
 	m.routeMu.Lock()
 	defer m.routeMu.Unlock()
 	old := *m.routes.Load()
-	routes := make(map[string]*Route, len(names)+1)
-	for _, name := range append([]string{Unrouted}, names...) {
+	routes := make(map[string]*Route, len(names)+2)
+	for _, name := range append([]string{Unrouted, Intercepted}, names...) {
 		if routes[name] = old[name]; routes[name] == nil {
 			routes[name] = m.newRoute(name)
 		}

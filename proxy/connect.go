@@ -53,6 +53,7 @@ func (x *exchange) intercept(host string, port uint16) *problem {
 	if p != nil {
 		return p
 	}
+	x.intercepted = true
 	conn.host, conn.port = host, port
 	if port == 80 { // ws:// and clients told to tunnel everything
 		x.s.inner.offer(conn)

@@ -30,12 +30,13 @@ const (
 // exchange is one request on its way through, and what is told about it
 // afterwards. It lives on the handler's goroutine.
 type exchange struct {
-	s        *Server
-	settings *snapshot // those of its start
-	w        http.ResponseWriter
-	r        *http.Request
-	steering steering
-	base     *baseURL // nil unless steered by base URL
+	s           *Server
+	settings    *snapshot // those of its start
+	w           http.ResponseWriter
+	r           *http.Request
+	steering    steering
+	intercepted bool     // it is a CONNECT, and what follows on its connection are calls of their own
+	base        *baseURL // nil unless steered by base URL
 
 	call     azure.Call
 	decision route.Decision

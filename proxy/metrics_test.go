@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
@@ -52,6 +53,22 @@ func TestRequestsAreCounted(t *testing.T) {
 		`bearerd_errors_total{code="BearerdChallenge"} 1`,
 		`bearerd_errors_total{code="BearerdUnknownGateway"} 1`,
 		`bearerd_requests_in_flight 0`,
+	)
+}
+
+// The CONNECT of an intercepted host is no call that a route has missed.
+func TestConnectOfAnInterceptedHostIsNotUnrouted(t *testing.T) {
+	w := newWorld(t, echo)
+	do(t, w.viaConnect(false), newRequest(t, "GET", "https://"+blobHost+"/c", nil))
+	lines := w.lines()
+	if !slices.ContainsFunc(lines, func(line string) bool {
+		return strings.Contains(line, `"method":"CONNECT"`) && strings.Contains(line, `"route":"intercepted"`)
+	}) {
+		t.Errorf("the log says\n%s", strings.Join(lines, "\n"))
+	}
+	wantMetrics(t, w.scrape(),
+		`bearerd_requests_total{code="2xx",method="CONNECT",route="intercepted"} 1`,
+		`bearerd_requests_total{code="2xx",method="GET",route="storage"} 1`,
 	)
 }
 

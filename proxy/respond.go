@@ -9,11 +9,9 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/bearerd/bearerd/metrics"
 	"github.com/bearerd/bearerd/proxy/azure"
 )
-
-// unroutedName stands for the route, in log and metrics, of calls that have none.
-const unroutedName = "unrouted"
 
 // mapsLinks reports whether links in the answer's body lead the app around us
 // unless they are mapped.
@@ -134,10 +132,7 @@ func (x *exchange) finish() {
 	if x.cause != "" {
 		x.s.metrics.UpstreamError(x.cause)
 	}
-	name := unroutedName
-	if x.decision.Route != nil {
-		name = x.decision.Route.Name
-	}
+	name := x.routeName()
 	x.s.metrics.Route(name).Observe(x.r.Method, x.status, took, x.received, x.sent)
 	if own := x.decision.Own; own != azure.None {
 		x.s.metrics.Route(name).ObserveOwn(own.Kind(), x.decision.Action.String())
@@ -191,6 +186,17 @@ func (x *exchange) finish() {
 		fields = append(fields, zap.String("broken", logged(x.broken)))
 	}
 	line.Write(fields...)
+}
+
+// routeName is what the log and the metrics call the route.
+func (x *exchange) routeName() string {
+	switch {
+	case x.decision.Route != nil:
+		return x.decision.Route.Name
+	case x.intercepted:
+		return metrics.Intercepted
+	}
+	return metrics.Unrouted
 }
 
 func (x *exchange) level() zapcore.Level {

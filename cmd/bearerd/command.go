@@ -69,12 +69,29 @@ attaches a bearer token and forwards them over verified TLS.`,
 	root.SetFlagErrorFunc(usageError)
 	root.AddCommand(runCommand(), checkCommand(), explainCommand(), tokenCommand(), caCommand(), doctorCommand(), versionCommand())
 	root.InitDefaultCompletionCmd()
+	root.InitDefaultHelpCmd()
 	for _, cmd := range root.Commands() {
-		if cmd.Name() == "completion" {
+		switch cmd.Name() {
+		case "completion":
 			holdToOurs(cmd)
+		case "help":
+			cmd.RunE = help
 		}
 	}
 	return root
+}
+
+// help shows a command's help, and unlike cobra's own fails where there is no
+// such command.
+func help(cmd *cobra.Command, args []string) error {
+	about, rest, err := cmd.Root().Find(args)
+	if err != nil {
+		return usageError(cmd, err)
+	}
+	if err := noArgs(about, rest); err != nil {
+		return err
+	}
+	return about.Help()
 }
 
 // holdToOurs has cobra's own command refuse what ours do.

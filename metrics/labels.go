@@ -38,6 +38,10 @@ func loginResults() []string { return []string{"answered", "refused", "described
 
 func limits() []string { return []string{"total", "per_caller"} }
 
+func transparentOutcomes() []string {
+	return []string{"intercepted", "spliced", "unreachable", "refused", "silent"}
+}
+
 func tokenResults() []string { return []string{"hit", "stale", "wait", "failed"} }
 
 // refreshResults are those of a success and package imds's classes of failure.

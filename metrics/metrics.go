@@ -50,6 +50,7 @@ type Metrics struct {
 	connectionsOpen     *prometheus.GaugeVec   // by listener
 	connectionsAccepted *prometheus.CounterVec // by listener
 	connectionsLimited  *closed
+	transparent         *closed
 
 	tokens         atomic.Pointer[func() []TokenSample]
 	tokenRequests  *closed
@@ -115,6 +116,10 @@ func New(version string) *Metrics {
 	m.connectionsAccepted = b.counters("connections_accepted_total", "Callers' connections that were accepted.", listener)
 	m.connectionsLimited = b.closed("connections_limited_total",
 		"Callers' connections that met a limit: of one caller, and were closed, or of all, and had to wait.", "limit", limits())
+
+	m.transparent = b.closed("transparent_connections_total",
+		"Connections to transparent listeners, by what became of them: a route names their host, they were passed on to where they were going, that could not be reached, it may not be, or they said nothing and had nowhere to go.",
+		"outcome", transparentOutcomes())
 
 	b.registry.MustRegister(&tokenCollector{
 		samples: &m.tokens,
@@ -213,6 +218,17 @@ func (m *Metrics) UpstreamError(c Cause) { m.upstreamErrors.inc(string(c)) }
 // ConnectionLimited counts a connection that met a limit, and was closed or had
 // to wait: "total" or "per_caller".
 func (m *Metrics) ConnectionLimited(limit string) { m.connectionsLimited.inc(limit) }
+
+// TransparentConnection counts a connection to a transparent listener:
+// "intercepted", "spliced", "unreachable", "refused" or "silent".
+func (m *Metrics) TransparentConnection(outcome string) { m.transparent.inc(outcome) }
+
+// Tunnelled counts the bytes from and to a caller of a tunnel that has ended and
+// was no request.
+func (m *Metrics) Tunnelled(received, sent int64) {
+	m.tunnelReceived.Add(float64(received))
+	m.tunnelSent.Add(float64(sent))
+}
 
 // TokenRequest counts a token that a call needed: "hit", "stale", "wait" or
 // "failed".

@@ -54,7 +54,7 @@ func (x *exchange) intercept(host string, port uint16) *problem {
 		return p
 	}
 	x.intercepted = true
-	conn.host, conn.port = host, port
+	conn.host, conn.port, conn.steering = host, port, steeredByConnect
 	if port == 80 { // ws:// and clients told to tunnel everything
 		x.s.inner.offer(conn)
 		return nil
@@ -95,13 +95,15 @@ func (x *exchange) established() (*callerConn, *problem) {
 	return newCallerConn(raw, buffered.Reader), nil
 }
 
-// callerConn is a connection taken over after CONNECT. It remembers what the
-// caller asked for, which is the one target of all that comes over it.
+// callerConn is a connection taken over after CONNECT, or at a transparent
+// listener. It remembers what the caller asked for, which is the one target of
+// all that comes over it.
 type callerConn struct {
 	net.Conn
-	host  string
-	port  uint16
-	early []byte // read already, to be read first
+	host     string
+	port     uint16
+	steering steering
+	early    []byte // read already, to be read first
 }
 
 func newCallerConn(raw net.Conn, buffered *bufio.Reader) *callerConn {
@@ -113,7 +115,9 @@ func newCallerConn(raw net.Conn, buffered *bufio.Reader) *callerConn {
 func (c *callerConn) Read(p []byte) (int, error) {
 	if len(c.early) > 0 {
 		n := copy(p, c.early)
-		c.early = c.early[n:]
+		if c.early = c.early[n:]; len(c.early) == 0 {
+			c.early = nil // the connection may outlive its opening by days
+		}
 		return n, nil
 	}
 	return c.Conn.Read(p)
@@ -125,7 +129,7 @@ func (c *callerConn) WriteTo(w io.Writer) (int64, error) {
 	if len(c.early) > 0 {
 		var err error
 		n, err = w.Write(c.early)
-		c.early = c.early[n:]
+		c.early = nil
 		if err != nil {
 			return int64(n), err
 		}
@@ -154,9 +158,9 @@ type targetKey struct{}
 
 // serveIntercepted answers a request that came over an intercepted connection.
 func (s *Server) serveIntercepted(w http.ResponseWriter, r *http.Request) {
-	x := s.newExchange(w, r, steeredByConnect)
+	conn := r.Context().Value(targetKey{}).(*callerConn)
+	x := s.newExchange(w, r, conn.steering)
 	x.serve(func() *problem {
-		conn := r.Context().Value(targetKey{}).(*callerConn)
 		scheme := "https"
 		if r.TLS == nil {
 			scheme = "http"

@@ -22,9 +22,10 @@ const copyBufferSize = 32 << 10
 type steering string
 
 const (
-	steeredByConnect  steering = "connect"
-	steeredByAbsolute steering = "absolute"
-	steeredByBase     steering = "base"
+	steeredByConnect     steering = "connect"
+	steeredByAbsolute    steering = "absolute"
+	steeredByBase        steering = "base"
+	steeredTransparently steering = "transparent"
 )
 
 // exchange is one request on its way through, and what is told about it

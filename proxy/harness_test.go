@@ -18,6 +18,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -124,18 +125,47 @@ func tlsServer(conn net.Conn, ca *testCA, protocol string) *tls.Conn {
 
 // fakeDialer leads every name to one address, and nowhere else.
 type fakeDialer struct {
-	to    string
+	to    string // at the start; lead changes it
 	err   error
 	dials atomic.Int64
+
+	mu    sync.Mutex // guards what follows, and to
+	got   map[string]int
+	shown func(net.Conn) net.Conn // what a connection looks like; nil: as it is
 }
 
 // DialContext implements Dialer.
 func (d *fakeDialer) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
 	d.dials.Add(1)
+	d.mu.Lock()
+	to, shown := d.to, d.shown
+	if d.got == nil {
+		d.got = make(map[string]int)
+	}
+	d.got[addr]++
+	d.mu.Unlock()
 	if d.err != nil {
 		return nil, d.err
 	}
-	return new(net.Dialer).DialContext(ctx, network, d.to)
+	conn, err := new(net.Dialer).DialContext(ctx, network, to)
+	if err != nil || shown == nil {
+		return conn, err
+	}
+	return shown(conn), nil
+}
+
+// lead has every name lead elsewhere from now on.
+func (d *fakeDialer) lead(to string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.to = to
+}
+
+// dialed counts the connections to an address.
+func (d *fakeDialer) dialed(addr string) int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.got[addr]
 }
 
 // world is a running Server between callers and one upstream.

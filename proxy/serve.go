@@ -105,14 +105,19 @@ type Server struct {
 	spools   *spoolBudget
 	buffers  sync.Pool // *[copyBufferSize]byte
 	tunnels  tunnels
+	ours     *ownEnds
 	handlers *handlers
+
+	headerTimeout time.Duration
+	transparent   listeners
+	base          context.Context // of every request and connection; cancel ends it
 
 	outer     *http.Server
 	inner     *innerListener
 	innerTLS  *tls.Config
 	innerHTTP *http.Server
 	innerDone chan struct{}
-	cancel    context.CancelFunc // of every request's context
+	cancel    context.CancelFunc
 }
 
 // New makes a Server that is ready to Serve. Shutdown or Close ends it.
@@ -133,19 +138,25 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("proxy: the log of broken connections: %w", err)
 	}
+	ours := newOwnEnds(o.Dialer)
+	o.Dialer = ours
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &Server{
 		tokens:    o.Tokens,
 		dialer:    o.Dialer,
+		ours:      ours,
 		authority: o.Authority,
 		metrics:   o.Metrics,
 		log:       o.Logger,
 		now:       o.Now,
 		spools:    newSpoolBudget(o.Limits.Spool, o.Limits.SpoolTotal),
 		handlers:  newHandlers(),
+		base:      ctx,
 		inner:     newInnerListener(),
 		innerDone: make(chan struct{}),
 		cancel:    cancel,
+
+		headerTimeout: o.Limits.HeaderTimeout,
 	}
 	s.settings.Store(settings)
 	s.buffers.New = func() any { return new([copyBufferSize]byte) }
@@ -201,6 +212,7 @@ func (s *Server) Serve(l net.Listener) error {
 // then breaks off what is left. Tunnels are closed once the requests are done:
 // bearerd cannot see whether they are in use.
 func (s *Server) Shutdown(ctx context.Context) error {
+	s.transparent.close()
 	err := s.outer.Shutdown(ctx)
 	if innerErr := s.innerHTTP.Shutdown(ctx); err == nil {
 		err = innerErr
@@ -212,6 +224,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 // Close breaks off everything at once, and returns when no request is being
 // handled any more.
 func (s *Server) Close() {
+	s.transparent.close()
 	s.outer.Close()
 	s.innerHTTP.Close()
 	s.inner.Close()

@@ -32,7 +32,7 @@ var floors = []floor{
 	{"proxy/route", []string{"imds", "proxy/azure"}},
 	{"proxy/listen", nil},
 	{"proxy/entra", []string{"proxy/azure", "proxy/route"}},
-	{"proxy", []string{"cache", "imds", "metrics", "proxy/azure", "proxy/dial", "proxy/entra", "proxy/route"}},
+	{"proxy", []string{"cache", "imds", "metrics", "proxy/azure", "proxy/dial", "proxy/entra", "proxy/listen", "proxy/route"}},
 	{"proxy/metadata", []string{"cache", "imds", "proxy"}},
 	{"test/azuretest", nil},
 	{"test/recorded", nil},
@@ -56,6 +56,7 @@ var only = []struct{ imported, by, reason string }{
 	{"github.com/AzureAD/microsoft-authentication-library-for-go/apps/managedidentity", "imds/source", "what asks other sources is hidden there"},
 	{"github.com/AzureAD/microsoft-authentication-library-for-go/apps/confidential", "imds/source", "what asks other sources is hidden there"},
 	{"github.com/google/nftables", "proxy/redirect", "the kernel's rules are read and written there alone"},
+	{"github.com/miekg/dns", "proxy/dial", "how names are resolved is hidden there"},
 	{"software.sslmate.com/src/go-pkcs12", "proxy/authority", "the formats of trust stores are hidden there"},
 }
 

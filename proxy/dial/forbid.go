@@ -72,7 +72,7 @@ func (v verdict) cure() string {
 	case v == zoned:
 		return "call it directly (NO_PROXY)"
 	case v == ownListener:
-		return "where a hosts entry leads the name here, give its real address in upstream.connect_to"
+		return "where a hosts entry leads the name here, give its real address in upstream.connect_to, or name DNS servers that know it in upstream.resolvers"
 	case v.onlyIfAllowed():
 		return "call it directly (NO_PROXY), or allow it by upstream.allow_addresses or upstream.connect_to"
 	case v == instanceMetadata || v == wireServer || v == tokenEndpoint:

@@ -243,7 +243,7 @@ func TestErrorsAreBoundedAndSayWhatToDo(t *testing.T) {
 		`"169.254.169.254:80" leads to 169.254.169.254, the instance metadata service, and bearerd does not connect there; ` +
 			`call it directly (NO_PROXY)`: forbidden("169.254.169.254:80", netip.MustParseAddr("169.254.169.254"), instanceMetadata),
 		`"vault.azure.net:443" leads to 127.0.0.1, a listener of bearerd itself, and bearerd does not connect there; ` +
-			`where a hosts entry leads the name here, give its real address in upstream.connect_to`: forbidden("vault.azure.net:443", netip.MustParseAddr("127.0.0.1"), ownListener),
+			`where a hosts entry leads the name here, give its real address in upstream.connect_to, or name DNS servers that know it in upstream.resolvers`: forbidden("vault.azure.net:443", netip.MustParseAddr("127.0.0.1"), ownListener),
 		`"0x7f.1:80" is no host name and no address in its usual spelling, and bearerd does not connect there; ` +
 			`write the address as 192.0.2.1 or 2001:db8::1, or a host name of letters, digits, hyphens and dots`: forbidden("0x7f.1:80", netip.Addr{}, oddSpelling),
 	} {

@@ -178,6 +178,13 @@ func explain(out io.Writer, c *daemon.Config, settings proxy.Settings, call *azu
 		d.Action, d.Code = route.Refuse, string(proxy.CodeUnmatched)
 	}
 	fmt.Fprintf(w, "action\t%s\n", d.Action)
+	if d.Route == nil && slices.ContainsFunc(c.Listen, func(l daemon.Listener) bool { return l.Mode == daemon.ModeTransparent }) {
+		fate := "where a redirect led it here, passed on to the address that the app calls; where a hosts entry did, closed"
+		if c.RefuseUnmatched {
+			fate = "closed without an answer"
+		}
+		fmt.Fprintf(w, "transparent\t%s\n", fate)
+	}
 	if d.Route != nil {
 		fmt.Fprintf(w, "route\t%s\n", d.Route)
 	}

@@ -3,6 +3,7 @@ package daemon
 import (
 	"crypto/x509"
 	"net/netip"
+	"slices"
 	"time"
 
 	"go.uber.org/zap/zapcore"
@@ -51,6 +52,7 @@ type Address struct {
 type Listener struct {
 	Address Address
 	Mode    Mode
+	Host    string // of callers without SNI, where Mode is ModeTransparent; empty: none
 	// InsecureAllowNetwork is set where everybody who reaches the address may
 	// use the machine's identity. Without it, TCP addresses are loopback's.
 	InsecureAllowNetwork bool
@@ -63,12 +65,12 @@ type Mode uint8
 const (
 	ModeExplicit    Mode = iota // proxy requests and base URLs
 	ModeIMDS                    // apps that ask IMDS for tokens by themselves
-	modeTransparent             // not in this version
+	ModeTransparent             // connections that were meant for others
 )
 
 // String gives the configuration's word.
 func (m Mode) String() string {
-	return [...]string{ModeExplicit: "explicit", ModeIMDS: "imds", modeTransparent: "transparent"}[m]
+	return [...]string{ModeExplicit: "explicit", ModeIMDS: "imds", ModeTransparent: "transparent"}[m]
 }
 
 // Entra is whose logins are answered in Entra's place: those of Clients in
@@ -102,6 +104,9 @@ type Upstream struct {
 	// AllowAddresses are the loopback, link-local and metadata addresses that
 	// tunnels may reach.
 	AllowAddresses []netip.Prefix
+	// Resolvers are the DNS servers to ask. Empty: as the system is set up, and
+	// without its hosts file where a listener is transparent.
+	Resolvers []netip.AddrPort
 }
 
 // Limits bound what callers can make the proxy hold. Those of package proxy are
@@ -209,6 +214,12 @@ func (a Address) String() string {
 		return "unix:" + a.Unix
 	}
 	return a.TCP.String()
+}
+
+// asksDNS reports whether names are resolved without the system's help: what
+// steers apps to a transparent listener would steer us too.
+func (c *Config) asksDNS() bool {
+	return len(c.Upstream.Resolvers) > 0 || slices.ContainsFunc(c.Listen, func(l Listener) bool { return l.Mode == ModeTransparent })
 }
 
 // IsLocal reports whether the machine's own processes alone reach the address.

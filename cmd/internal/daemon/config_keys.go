@@ -60,14 +60,14 @@ func (c *Config) keys() object {
 }
 
 func (l *Listener) keys() object {
-	min, rsa, host := "1.2", false, ""
+	min, rsa := "1.2", false
 	var certFile, keyFile, clientCA, directory, email string
 	var domains, trusted []string
 	const tls = "this version serves no TLS on its listeners, so that callers' calls would go in the clear; remove it"
 	return object{
 		{"address", shown{address(&l.Address), "required"}, "IP:PORT, or unix:PATH. Port 0 is any free one."},
-		{"mode", oneOf(&l.Mode, word[Mode]{"explicit", ModeExplicit}, word[Mode]{"transparent", modeTransparent}, word[Mode]{"imds", ModeIMDS}), "explicit: proxy requests and base URLs. imds: what IMDS answers to apps that ask it for tokens by themselves, for the identities and audiences of the routes; it hands tokens out, on loopback, a unix socket, or IMDS's own 169.254.169.254:80 with insecure_allow_network. transparent: not in this version."},
-		{"host", later{text(&host, "host"), "this version has no transparent listeners, to which it belongs; remove it"}, "The one host of clients without SNI. Not in this version."},
+		{"mode", oneOf(&l.Mode, word[Mode]{"explicit", ModeExplicit}, word[Mode]{"transparent", ModeTransparent}, word[Mode]{"imds", ModeIMDS}), "explicit: proxy requests and base URLs. imds: what IMDS answers to apps that ask it for tokens by themselves, for the identities and audiences of the routes; it hands tokens out, on loopback, a unix socket, or IMDS's own 169.254.169.254:80 with insecure_allow_network. transparent: connections that a redirect of the firewall, or a hosts entry, led here; those to routed hosts are intercepted, any other is passed on to where it was going. On Linux only."},
+		{"host", parsed(&l.Host, "host", optionalHost), "The one host of clients that name none, for they send no SNI. In mode transparent; give each such host a loopback address of its own."},
 		{"tls", later{object{
 			{"min_version", oneOf(&min, same("1.2"), same("1.3")), "Lowest version of TLS."},
 			{"rsa", boolean(&rsa), "Also offer an RSA certificate."},
@@ -138,7 +138,7 @@ func (i *IMDS) keys() object {
 
 func (u *Upstream) keys() object {
 	var url, credentials string
-	var noProxy, resolvers []string
+	var noProxy []string
 	return object{
 		{"ca_file", path(&u.CAFile), "Certificates, in PEM, that are trusted beside the system's roots."},
 		{"connect_to", connectTo{table[string]{&u.ConnectTo, anyName, "HOST or HOST:PORT", func(s *string) value { return text(s, "IP:PORT") }}}, "What is dialled in place of a host, or of one port of it. TLS still verifies the host's name. The one way to reach a routed host on loopback or link-local addresses."},
@@ -147,7 +147,7 @@ func (u *Upstream) keys() object {
 			{"credentials_file", path(&credentials), "User and password."},
 			{"no_proxy", texts(&noProxy, "suffix, address or prefix"), "Hosts that are dialled directly."},
 		}, "this version dials upstreams directly, so that the proxy would be passed by; remove it"}, "A proxy on the way out. Not in this version."},
-		{"resolvers", later{texts(&resolvers, "address"), "this version asks the system's resolver only, so that these would be passed by; remove it"}, "DNS servers to ask directly. Not in this version."},
+		{"resolvers", list(&u.Resolvers, func(r *netip.AddrPort) value { return parsed(r, "IP or IP:PORT", resolver) }), "DNS servers to ask directly. Empty: the system's. With a transparent listener these are asked past the hosts file and systemd-resolved, which answers from it; a hosts entry that steers apps would steer bearerd too."},
 		{"allow_addresses", list(&u.AllowAddresses, func(p *netip.Prefix) value { return parsed(p, "address or prefix", prefix) }), "Loopback, link-local or other clouds' metadata addresses that tunnels may reach. IMDS, the WireServer and the proxy's own listeners stay forbidden."},
 	}
 }

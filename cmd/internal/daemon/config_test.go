@@ -66,7 +66,9 @@ func TestEveryKeyIsTaken(t *testing.T) {
 			{Address: Address{TCP: netip.MustParseAddrPort("127.0.0.1:8280")}},
 			{Address: Address{Unix: "/run/bearerd/proxy.sock"}},
 			{Address: Address{TCP: netip.MustParseAddrPort("10.0.0.4:8443")}, InsecureAllowNetwork: true},
+			{Address: Address{TCP: netip.MustParseAddrPort("127.0.0.2:443")}, Mode: ModeTransparent, Host: "payroll.vault.azure.net"},
 		}},
+		{"upstream.resolvers", c.Upstream.Resolvers, []netip.AddrPort{netip.MustParseAddrPort("168.63.129.16:53"), netip.MustParseAddrPort("[2001:db8::53]:5353")}},
 		{"routes", c.Rules(cloudNamed(t, "public")), []route.Rule{
 			{
 				Service: "keyvault", Hosts: []string{"payroll.vault.azure.net"}, Methods: []string{"GET"}, Paths: []string{"/secrets/*"},

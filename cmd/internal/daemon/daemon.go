@@ -77,6 +77,7 @@ type door struct {
 	net.Listener
 	address Address // as configured
 	mode    Mode
+	host    string // of callers without SNI, in mode transparent
 	failed  atomic.Bool
 }
 
@@ -193,7 +194,7 @@ func (d *Daemon) open(ctx context.Context, c *Config) error {
 		if err != nil {
 			return err
 		}
-		opened.mode = l.Mode
+		opened.mode, opened.host = l.Mode, l.Host
 		d.doors = append(d.doors, opened)
 	}
 	var err error
@@ -235,7 +236,11 @@ func (d *Daemon) newDialer(c *Config) (*dial.Dialer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return dial.New(dial.Options{ConnectTo: c.Upstream.ConnectTo, Allow: c.Upstream.AllowAddresses, Own: d.ownAddresses, Metadata: metadata})
+	o := dial.Options{ConnectTo: c.Upstream.ConnectTo, Allow: c.Upstream.AllowAddresses, Own: d.ownAddresses, Metadata: metadata}
+	if c.asksDNS() {
+		o.Resolver = dial.NewDNS(c.Upstream.Resolvers)
+	}
+	return dial.New(o)
 }
 
 // endpointAddresses gives where the configured token endpoint is, so that no
@@ -287,11 +292,14 @@ func (d *Daemon) serve(c *Config) {
 	d.cancel = cancel
 	for _, l := range d.doors {
 		d.background.Go(func() {
-			if l.mode == ModeIMDS {
+			switch l.mode {
+			case ModeIMDS:
 				d.ended(l, serveHTTP(d.metadata, l))
-				return
+			case ModeTransparent:
+				d.ended(l, d.proxy.ServeTransparent(l.Listener, proxy.TransparentOptions{Host: l.host}))
+			default:
+				d.ended(l, d.proxy.Serve(l.Listener))
 			}
-			d.ended(l, d.proxy.Serve(l.Listener))
 		})
 	}
 	d.background.Go(func() { d.ended(d.adminDoor, serveHTTP(d.admin, d.adminDoor)) })

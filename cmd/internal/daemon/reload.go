@@ -122,6 +122,7 @@ func needRestart(a, b *Config) (keys []string) {
 		{"authority.cert_file", a.Authority.CertFile, b.Authority.CertFile}, {"authority.key_file", a.Authority.KeyFile, b.Authority.KeyFile},
 		{"upstream.ca_file", true, a.Upstream.CAFile == b.Upstream.CAFile && a.Upstream.RootCAs.Equal(b.Upstream.RootCAs)}, // or what is in it
 		{"upstream.connect_to", a.Upstream.ConnectTo, b.Upstream.ConnectTo},
+		{"upstream.resolvers", a.Upstream.Resolvers, b.Upstream.Resolvers},
 		{"upstream.allow_addresses", a.Upstream.AllowAddresses, b.Upstream.AllowAddresses},
 	} {
 		if !reflect.DeepEqual(part.a, part.b) {

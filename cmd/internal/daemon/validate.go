@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/bearerd/bearerd/proxy/azure"
+	"github.com/bearerd/bearerd/proxy/listen"
 	"github.com/bearerd/bearerd/proxy/route"
 )
 
@@ -42,9 +43,7 @@ func (c *Config) checkAddresses() {
 	var all []taken
 	for i, l := range c.Listen {
 		path := fmt.Sprintf("listen[%d]", i)
-		if l.Mode == modeTransparent {
-			s.fail(path+".mode", "this version has no transparent listeners; remove it")
-		}
+		c.checkTransparent(l, path)
 		switch {
 		case s.failedUnder(path):
 			continue
@@ -74,6 +73,31 @@ func (c *Config) checkAddresses() {
 				s.fail(earlier.path, "%s is taken by %s, whose default it is; choose another port or path for one of them", earlier.address, later.path)
 			}
 			break
+		}
+	}
+}
+
+// checkTransparent looks for what a listener cannot do.
+func (c *Config) checkTransparent(l Listener, path string) {
+	s := &c.source
+	switch {
+	case s.failedUnder(path):
+	case l.Mode != ModeTransparent && l.Host != "":
+		s.fail(path+".host", "a listener in mode %s learns the host from its callers; remove it, or write mode: transparent", l.Mode)
+	case l.Mode != ModeTransparent:
+	case !listen.HasDestinations:
+		s.fail(path+".mode", "this system does not tell where a redirected connection was meant to go; steer apps by proxy variables or base URLs instead")
+	case l.Address.Unix != "":
+		s.fail(path+".address", "nothing is redirected to a socket of the file system; write an address like 127.0.0.1:8443")
+	}
+}
+
+// checkListenHosts looks for listeners whose one host gets no token.
+func (c *Config) checkListenHosts(tables []*route.Table) {
+	for i, l := range c.Listen {
+		path := fmt.Sprintf("listen[%d].host", i)
+		if l.Host != "" && !c.source.failedUnder(path) && !slices.ContainsFunc(tables, func(t *route.Table) bool { return t.Named(l.Host) }) {
+			c.source.fail(path, "no route names %s, so that its callers would get no token; add a route, or remove it", l.Host)
 		}
 	}
 }
@@ -181,15 +205,21 @@ func (c *Config) checkRoutes() {
 		return // the mistakes are noted
 	}
 	var mistakes error // in the first cloud, the most likely one
+	var tables []*route.Table
 	for _, cloud := range clouds {
 		table, err := route.Compile(c.Rules(cloud), cloud)
 		if err == nil {
-			c.checkLogins(cloud, table)
-			return
-		}
-		if mistakes == nil {
+			if len(tables) == 0 {
+				c.checkLogins(cloud, table)
+			}
+			tables = append(tables, table)
+		} else if mistakes == nil {
 			mistakes = err
 		}
+	}
+	if len(tables) > 0 {
+		c.checkListenHosts(tables)
+		return
 	}
 	broken := s.failedUnder("routes")
 	for _, e := range split[*route.RuleError](mistakes) {

@@ -213,6 +213,30 @@ func bareHost(text string) (string, error) {
 	return host, nil
 }
 
+// optionalHost is a bareHost that routes can name, or none.
+func optionalHost(text string) (string, error) {
+	if text == "" {
+		return "", nil
+	}
+	host, err := bareHost(text)
+	if _, notAddress := netip.ParseAddr(host); err == nil && notAddress == nil {
+		return "", fmt.Errorf("%q is an address, which no route names; write the host that clients mean", text)
+	}
+	return host, err
+}
+
+// resolver takes the address of a DNS server.
+func resolver(text string) (netip.AddrPort, error) {
+	at, err := netip.ParseAddrPort(text)
+	if addr, addrErr := netip.ParseAddr(text); addrErr == nil {
+		at, err = netip.AddrPortFrom(addr, 53), nil
+	}
+	if err != nil || at.Port() == 0 || at.Addr().IsUnspecified() {
+		return at, fmt.Errorf("%q is no address of a DNS server; write it like 10.0.0.53 or [2001:db8::53]:5353", text)
+	}
+	return at, nil
+}
+
 // permitName is one of authority.permit.
 func permitName(at *string) value { return parsed(at, "DNS suffix or host", permit) }
 

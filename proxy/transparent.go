@@ -166,7 +166,7 @@ func (a *arrival) decide(defaultHost string) (outcome, error) {
 	}
 	silent := len(a.sniffer.Bytes()) == 0
 	switch {
-	case a.host != "" && a.settings.routes.Named(a.host):
+	case a.host != "" && a.settings.named(a.host):
 		return intercepted, nil
 	case err != nil && !isTimeout(err) && (!errors.Is(err, io.EOF) || silent && !a.redirected):
 		return left, nil

@@ -35,7 +35,7 @@ func (s *Server) serveConnect(w http.ResponseWriter, r *http.Request) {
 		x.setTarget("", host, port, "", "")
 		if x.settings.named(host) {
 			if !x.settings.takesPort(host, port) {
-				return problemf(http.StatusForbidden, CodePortNotRouted, "a route names %s, but not its port %d", host, port)
+				return portNotRouted(host, port)
 			}
 			return x.intercept(host, port)
 		}
@@ -44,6 +44,10 @@ func (s *Server) serveConnect(w http.ResponseWriter, r *http.Request) {
 		}
 		return x.tunnel(host, port)
 	})
+}
+
+func portNotRouted(host string, port uint16) *problem {
+	return problemf(http.StatusForbidden, CodePortNotRouted, "a route names %s, but not its port %d", host, port)
 }
 
 // intercept hands the caller's connection to the inner server, which speaks
@@ -167,6 +171,9 @@ func (s *Server) serveIntercepted(w http.ResponseWriter, r *http.Request) {
 		}
 		path, query := splitTarget(r.RequestURI)
 		x.setTarget(scheme, conn.host, conn.port, path, query)
+		if x.settings.named(conn.host) && !x.settings.takesPort(conn.host, conn.port) { // CONNECT has looked already
+			return portNotRouted(conn.host, conn.port)
+		}
 		if r.TLS != nil && r.TLS.ServerName != "" && !sameHost(r.TLS.ServerName, conn) {
 			return misdirected("SNI", r.TLS.ServerName, conn)
 		}

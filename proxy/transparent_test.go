@@ -135,8 +135,9 @@ func TestTransparentCallsToRoutedHostsAreAuthorised(t *testing.T) {
 func TestTransparentPortsThatNoRouteNamesAreRefused(t *testing.T) {
 	s := newWorld(t, echoToken).transparent("192.0.2.7:8443", true, "")
 	answer, body := do(t, s.app(false), newRequest(t, "GET", "https://"+vaultHost+":8443/secrets/a", nil))
-	if answer.StatusCode != http.StatusForbidden || s.dialer.dials.Load() != 0 {
-		t.Errorf("%d %s", answer.StatusCode, body)
+	wantProblem(t, answer, body, http.StatusForbidden, CodePortNotRouted)
+	if s.dialer.dials.Load() != 0 {
+		t.Error("something was dialled")
 	}
 }
 

@@ -2,9 +2,11 @@ package daemon
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -266,5 +268,42 @@ func TestIMDSsModeTakesNames(t *testing.T) {
 	}
 	if first, second := ask("first.example"), ask("second.example"); first != http.StatusMisdirectedRequest || second != http.StatusOK {
 		t.Errorf("got %d by the former name and %d by the present one, want 421 and 200", first, second)
+	}
+}
+
+// A cloud's file is read at the start and at a reload, and a broken one changes
+// nothing.
+func TestCloudOfAFileIsReadAgain(t *testing.T) {
+	answer, err := os.ReadFile("testdata/endpoints.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "cloud.json")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(string(answer))
+	r := launch(t, imdstest.Options{}, fmt.Sprintf("cloud: {name: gap, file: %q}\n", file)+anyPort+
+		"routes: [{service: keyvault, hosts: [payroll.vault.gap.example], required: true}]\n")
+	until(t, "the token is for the cloud's own audience", func() bool {
+		s := r.shown()
+		return s.Cloud == "gap" && len(s.Tokens) == 1 && s.Tokens[0].Usable && s.Tokens[0].Audience == "https://vault.gap.example"
+	})
+	write(strings.Replace(string(answer), `"resourceManager"`, `"x"`, 1))
+	if err := r.Reload(); err == nil || !strings.Contains(err.Error(), "cloud.file: "+file+": resourceManager is missing") {
+		t.Errorf("a broken file gave %v", err)
+	}
+	if s := r.shown(); s.Cloud != "gap" || !strings.Contains(s.Config.LastReloadError, "resourceManager is missing") {
+		t.Errorf("after a broken file /status says %s, %q", s.Cloud, s.Config.LastReloadError)
+	}
+	write(strings.Replace(string(answer), `"gap"`, `"GAP"`, 1))
+	if err := r.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	if s := r.shown(); s.Cloud != "GAP" {
+		t.Errorf("the file is not read again: the cloud is %s", s.Cloud)
 	}
 }

@@ -23,6 +23,7 @@ var floors = []floor{
 	{"imds/imdstest", nil},
 	{"imds/source", []string{"imds"}},
 	{"proxy/azure", nil},
+	{"proxy/caller", nil},
 	{"proxy/dial", nil},
 	{"proxy/authority", nil},
 	// Nothing that serves a call may have this below it: what changes the kernel's

@@ -35,6 +35,7 @@ type Metrics struct {
 	duration *prometheus.HistogramVec // by route
 	received *prometheus.CounterVec   // by route
 	sent     *prometheus.CounterVec   // by route
+	strange  *prometheus.CounterVec   // by route
 	own      *prometheus.CounterVec   // by route, kind, action
 	routeMu  sync.Mutex               // serialises those who replace routes
 	routes   atomic.Pointer[map[string]*Route]
@@ -100,6 +101,8 @@ func New(version string) *Metrics {
 	m.operations = b.open("operations_total",
 		"Calls to routed hosts that have ended, refused ones among them, by what they ask the service to do.", maxOperations,
 		Label{"operation", "one of the list in [services.md](services.md), or what is not understood, such as `storage.unknown`; there from its first call on"})
+	m.strange = b.counters("caller_refusals_total",
+		"Calls refused because the route that came closest is for other callers, or because who called was not known.", route)
 	m.Replays = b.counter("replays_total", "Calls sent once more because the service had rejected the token.")
 	m.upstreamErrors = b.closed("upstream_errors_total",
 		"Calls and tunnels that got no answer from the service, or half of one.", "cause", causes())

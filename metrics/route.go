@@ -37,6 +37,7 @@ type Route struct {
 	duration prometheus.Observer
 	received prometheus.Counter
 	sent     prometheus.Counter
+	strange  prometheus.Counter
 }
 
 // Route gives the handle that counts a route's requests. name comes from the
@@ -66,6 +67,7 @@ func (m *Metrics) newRoute(name string) *Route {
 		duration: m.duration.WithLabelValues(name),
 		received: m.received.WithLabelValues(name),
 		sent:     m.sent.WithLabelValues(name),
+		strange:  m.strange.WithLabelValues(name),
 	}
 }
 
@@ -92,6 +94,7 @@ func (m *Metrics) SetRoutes(names ...string) {
 		m.duration.DeletePartialMatch(label)
 		m.received.DeletePartialMatch(label)
 		m.sent.DeletePartialMatch(label)
+		m.strange.DeletePartialMatch(label)
 		m.own.DeletePartialMatch(label)
 	}
 }
@@ -120,6 +123,9 @@ func (r *Route) Observe(method string, status int, took time.Duration, received,
 		out.Add(float64(sent))
 	}
 }
+
+// CallerRefused counts a call that the route refused for who made it.
+func (r *Route) CallerRefused() { r.strange.Inc() }
 
 // counter makes a counter at its first use: 54 series for each route would
 // mostly be zero for ever.

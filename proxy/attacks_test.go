@@ -269,7 +269,7 @@ func TestCallersAuthorizationIsDroppedForItself(t *testing.T) {
 	}
 	in := http.Header{"Authorization": {"Basic eDp5"}}
 	c := &azure.Call{Method: "GET", Scheme: "https", Host: vaultHost, Port: 443, Path: "/x", Header: azure.Header(in)}
-	edits := editRequest(c, table.Decide(c, time.Now()), nil, false)
+	edits := editRequest(c, table.Decide(c, nil, time.Now()), nil, false)
 	if out := edits.apply(in); out["Authorization"] != nil {
 		t.Errorf("it leaves with %q", out["Authorization"])
 	}

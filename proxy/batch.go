@@ -52,7 +52,7 @@ func (x *exchange) openBatch() *problem {
 	}
 	b := &batch{read: read, body: body, each: x.decision.Operation.AuthorisesEach(), tokens: make(map[cache.Key]*imds.Token)}
 	for i := range read.Calls {
-		d := x.settings.routes.DecideWithin(&read.Calls[i].Call, &x.call, x.s.now())
+		d := x.settings.routes.DecideWithin(&read.Calls[i].Call, &x.call, x.caller, x.s.now())
 		if p := x.refusesWithin(&d, i, len(read.Calls)); p != nil {
 			return p
 		}

@@ -46,7 +46,7 @@ func FuzzBatch(f *testing.F) {
 		r.Header.Set("Content-Type", contentType)
 		x := &exchange{s: s, settings: &snapshot{routes: table}, r: r}
 		x.setTarget("https", blobHost, 443, "/", "comp=batch")
-		if x.decision = table.Decide(&x.call, s.now()); x.decision.Action != route.Inject {
+		if x.decision = table.Decide(&x.call, nil, s.now()); x.decision.Action != route.Inject {
 			t.Fatalf("the batch itself: %s", x.decision.Reason)
 		}
 		p := x.openBody()

@@ -15,12 +15,13 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/bearerd/bearerd/proxy/azure"
+	"github.com/bearerd/bearerd/proxy/caller"
 )
 
 // serveConnect answers CONNECT: a routed host is intercepted, any other is
 // tunnelled blindly or refused.
 func (s *Server) serveConnect(w http.ResponseWriter, r *http.Request) {
-	x := s.newExchange(w, r, steeredByConnect)
+	x := s.newExchange(w, r, steeredByConnect, caller.OfRequest(r))
 	x.serve(func() *problem {
 		if r.URL.User != nil {
 			return withUserinfo()
@@ -58,7 +59,7 @@ func (x *exchange) intercept(host string, port uint16) *problem {
 		return p
 	}
 	x.intercepted = true
-	conn.host, conn.port, conn.steering = host, port, steeredByConnect
+	conn.host, conn.port, conn.steering, conn.who = host, port, steeredByConnect, x.caller
 	if port == 80 { // ws:// and clients told to tunnel everything
 		x.s.inner.offer(conn)
 		return nil
@@ -100,13 +101,14 @@ func (x *exchange) established() (*callerConn, *problem) {
 }
 
 // callerConn is a connection taken over after CONNECT, or at a transparent
-// listener. It remembers what the caller asked for, which is the one target of
-// all that comes over it.
+// listener. It remembers who the caller is, and what it asked for, which is the
+// one target of all that comes over it.
 type callerConn struct {
 	net.Conn
 	host     string
 	port     uint16
 	steering steering
+	who      *caller.Caller
 	early    []byte // read already, to be read first
 }
 
@@ -163,7 +165,7 @@ type targetKey struct{}
 // serveIntercepted answers a request that came over an intercepted connection.
 func (s *Server) serveIntercepted(w http.ResponseWriter, r *http.Request) {
 	conn := r.Context().Value(targetKey{}).(*callerConn)
-	x := s.newExchange(w, r, conn.steering)
+	x := s.newExchange(w, r, conn.steering, conn.who)
 	x.serve(func() *problem {
 		scheme := "https"
 		if r.TLS == nil {

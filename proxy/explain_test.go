@@ -28,7 +28,7 @@ func TestExplainTellsWhatForwardingDoes(t *testing.T) {
 		{"no route", "example.com", http.Header{"Authorization": {"Basic eDp5"}}, "[]"},
 	} {
 		c := &azure.Call{Method: "GET", Scheme: "https", Host: tt.host, Port: 443, Path: "/x", Header: azure.Header(tt.header)}
-		if got := fmt.Sprint(Explain(c, table.Decide(c, time.Now()))); got != tt.want {
+		if got := fmt.Sprint(Explain(c, table.Decide(c, nil, time.Now()))); got != tt.want {
 			t.Errorf("%s: got %s, want %s", tt.name, got, tt.want)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/bearerd/bearerd/imds"
 	"github.com/bearerd/bearerd/metrics"
 	"github.com/bearerd/bearerd/proxy/azure"
+	"github.com/bearerd/bearerd/proxy/caller"
 	"github.com/bearerd/bearerd/proxy/entra"
 	"github.com/bearerd/bearerd/proxy/route"
 )
@@ -36,8 +37,9 @@ type exchange struct {
 	w           http.ResponseWriter
 	r           *http.Request
 	steering    steering
-	intercepted bool     // it is a CONNECT, and what follows on its connection are calls of their own
-	base        *baseURL // nil unless steered by base URL
+	caller      *caller.Caller // who sent it; nil: nobody looked
+	intercepted bool           // it is a CONNECT, and what follows on its connection are calls of their own
+	base        *baseURL       // nil unless steered by base URL
 
 	call     azure.Call
 	decision route.Decision
@@ -59,8 +61,8 @@ type exchange struct {
 	broken   error         // what broke the answer off, once it was under way
 }
 
-func (s *Server) newExchange(w http.ResponseWriter, r *http.Request, by steering) *exchange {
-	return &exchange{s: s, settings: s.settings.Load(), w: w, r: r, steering: by, started: s.now()}
+func (s *Server) newExchange(w http.ResponseWriter, r *http.Request, by steering, who *caller.Caller) *exchange {
+	return &exchange{s: s, settings: s.settings.Load(), w: w, r: r, steering: by, caller: who, started: s.now()}
 }
 
 // setTarget fixes where the call goes. Nothing that the caller says later
@@ -164,7 +166,7 @@ func (x *exchange) forward() *problem {
 
 // decide asks the routes what becomes of the call.
 func (x *exchange) decide() *problem {
-	x.decision = x.settings.routes.Decide(&x.call, x.s.now())
+	x.decision = x.settings.routes.Decide(&x.call, x.caller, x.s.now())
 	switch {
 	case x.decision.Action == route.Refuse:
 		return x.refusal()

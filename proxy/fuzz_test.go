@@ -187,7 +187,7 @@ func FuzzEditRequest(f *testing.F) {
 		in := http.Header(parsed)
 		for _, host := range []string{blobHost, apiHost} {
 			c := &azure.Call{Method: "GET", Scheme: "https", Host: host, Port: 443, Path: "/c/b", Header: azure.Header(in)}
-			d := table.Decide(c, time.Now())
+			d := table.Decide(c, nil, time.Now())
 			if d.Action != route.Inject {
 				return
 			}

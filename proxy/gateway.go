@@ -7,13 +7,14 @@ import (
 	"strings"
 
 	"github.com/bearerd/bearerd/proxy/azure"
+	"github.com/bearerd/bearerd/proxy/caller"
 	"github.com/bearerd/bearerd/proxy/route"
 )
 
 // serveBase answers an origin-form request, http://127.0.0.1:8180/<gateway>/...,
 // for apps that can change a URL but trust no new authority.
 func (s *Server) serveBase(w http.ResponseWriter, r *http.Request) {
-	x := s.newExchange(w, r, steeredByBase)
+	x := s.newExchange(w, r, steeredByBase, caller.OfRequest(r))
 	x.serve(func() *problem {
 		if !IsOurs(r, x.settings.names) {
 			return problemf(http.StatusMisdirectedRequest, CodeMisdirected,

@@ -11,6 +11,7 @@ import (
 
 	"github.com/bearerd/bearerd/metrics"
 	"github.com/bearerd/bearerd/proxy/azure"
+	"github.com/bearerd/bearerd/proxy/route"
 )
 
 // mapsLinks reports whether links in the answer's body lead the app around us
@@ -133,7 +134,11 @@ func (x *exchange) finish() {
 		x.s.metrics.UpstreamError(x.cause)
 	}
 	name := x.routeName()
-	x.s.metrics.Route(name).Observe(x.r.Method, x.status, took, x.received, x.sent)
+	counts := x.s.metrics.Route(name)
+	if x.code == route.CodeCallerNotPermitted {
+		counts.CallerRefused()
+	}
+	counts.Observe(x.r.Method, x.status, took, x.received, x.sent)
 	if own := x.decision.Own; own != azure.None {
 		x.s.metrics.Route(name).ObserveOwn(own.Kind(), x.decision.Action.String())
 	}
@@ -153,7 +158,7 @@ func (x *exchange) finish() {
 	}
 	// The query is left out: it may hold a signature.
 	fields := []zap.Field{
-		zap.String("steering", string(x.steering)), zap.String("caller", x.r.RemoteAddr),
+		zap.String("steering", string(x.steering)), zap.Stringer("caller", x.caller), zap.String("remote", x.r.RemoteAddr),
 		zap.String("method", cut(x.r.Method)), zap.String("host", x.call.Host), zap.String("path", cut(x.call.Path)),
 		zap.String("route", name), zap.Int("status", x.status), zap.Duration("took", took),
 		zap.Int64("received", x.received), zap.Int64("sent", x.sent),

@@ -25,6 +25,7 @@ import (
 	"github.com/bearerd/bearerd/imds"
 	"github.com/bearerd/bearerd/metrics"
 	"github.com/bearerd/bearerd/proxy/azure"
+	"github.com/bearerd/bearerd/proxy/caller"
 )
 
 // Tokens gives the machine's tokens; *cache.Cache is one.
@@ -166,7 +167,10 @@ func New(o Options) (*Server, error) {
 	// caller who it is.
 	s.outer.Protocols = new(http.Protocols)
 	s.outer.Protocols.SetHTTP1(true)
-	s.outer.ConnContext, s.outer.ConnState = s.unrouted.connContext, s.unrouted.connState
+	s.outer.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+		return s.unrouted.connContext(caller.ConnContext(ctx, c), c)
+	}
+	s.outer.ConnState = s.unrouted.connState
 	s.innerHTTP = newHTTPServer(ctx, s.serveIntercepted, o.Limits, errorLog)
 	s.innerHTTP.ConnContext = connContext
 	s.innerTLS = &tls.Config{
@@ -252,7 +256,7 @@ func (s *Server) serveOuter(w http.ResponseWriter, r *http.Request) {
 // serveAbsolute answers "GET http://host/path", what a client sends to a proxy
 // for plain http.
 func (s *Server) serveAbsolute(w http.ResponseWriter, r *http.Request) {
-	x := s.newExchange(w, r, steeredByAbsolute)
+	x := s.newExchange(w, r, steeredByAbsolute, caller.OfRequest(r))
 	x.serve(func() *problem {
 		scheme := r.URL.Scheme
 		if scheme != "http" && scheme != "https" {

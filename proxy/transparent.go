@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/bearerd/bearerd/proxy/azure"
+	"github.com/bearerd/bearerd/proxy/caller"
 	"github.com/bearerd/bearerd/proxy/listen"
 )
 
@@ -239,7 +240,7 @@ func hostOf(o listen.Opening, defaultHost string) string {
 // port, that is what its calls are told.
 func (a *arrival) intercept() {
 	a.allow(0)
-	conn := &callerConn{Conn: a.conn, host: a.host, port: a.at.Port(), steering: steeredTransparently, early: a.sniffer.Bytes()}
+	conn := &callerConn{Conn: a.conn, host: a.host, port: a.at.Port(), steering: steeredTransparently, who: caller.Of(a.conn), early: a.sniffer.Bytes()}
 	if a.sniffer.Opening().Protocol == listen.ProtocolTLS {
 		a.s.inner.offer(tls.Server(conn, a.s.innerTLS))
 	} else {
@@ -256,13 +257,13 @@ func (a *arrival) splice() error {
 	defer upstream.Close()
 	a.s.metrics.TransparentConnection(string(spliced))
 	a.allow(0)
-	caller := &callerConn{Conn: a.conn, early: a.sniffer.Bytes()}
+	conn := &callerConn{Conn: a.conn, early: a.sniffer.Bytes()}
 	a.sniffer = listen.Sniffer{} // the splice may outlive its opening by days
 	host := a.host
 	if host == "" {
 		host = a.at.String() // no route names it, but all may be refused one day
 	}
-	a.received, a.sent = a.s.pipe(host, caller, upstream)
+	a.received, a.sent = a.s.pipe(host, conn, upstream)
 	a.s.metrics.Tunnelled(a.received, a.sent)
 	return nil
 }
@@ -293,7 +294,7 @@ func (a *arrival) log(result outcome, err error) {
 		return
 	}
 	fields := []zap.Field{
-		zap.String("steering", string(steeredTransparently)), zap.String("caller", a.conn.RemoteAddr().String()),
+		zap.String("steering", string(steeredTransparently)), zap.Stringer("caller", caller.Of(a.conn)), zap.String("remote", a.conn.RemoteAddr().String()),
 		zap.Stringer("destination", a.at), zap.String("host", cut(a.host)), zap.String("outcome", string(result)),
 		zap.Duration("took", a.s.now().Sub(a.started)), zap.Int64("received", a.received), zap.Int64("sent", a.sent),
 	}

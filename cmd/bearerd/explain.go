@@ -21,6 +21,7 @@ import (
 	"github.com/bearerd/bearerd/cmd/internal/daemon"
 	"github.com/bearerd/bearerd/proxy"
 	"github.com/bearerd/bearerd/proxy/azure"
+	"github.com/bearerd/bearerd/proxy/caller"
 	"github.com/bearerd/bearerd/proxy/entra"
 	"github.com/bearerd/bearerd/proxy/route"
 )
@@ -29,6 +30,7 @@ func explainCommand() *cobra.Command {
 	var config configFlag
 	var method, cloud string
 	var fields []string
+	var who callerFlags
 	cmd := &cobra.Command{
 		Use:   "explain URL",
 		Short: "Tell what would become of a call, and why",
@@ -65,14 +67,59 @@ It asks the configuration, not a running bearerd, and sends nothing. URL is what
 			if err != nil {
 				return usageError(cmd, err)
 			}
-			return explain(cmd.OutOrStdout(), c, proxy.Settings{Routes: table, Logins: logins}, call)
+			from, err := who.caller()
+			if err != nil {
+				return usageError(cmd, err)
+			}
+			return explain(cmd.OutOrStdout(), c, proxy.Settings{Routes: table, Logins: logins}, call, from)
 		},
 	}
 	config.add(cmd)
 	cmd.Flags().StringVar(&method, "method", http.MethodGet, "`method` of the call")
 	cmd.Flags().StringArrayVar(&fields, "header", nil, "header field of the call, as `'Name: value'`; may be given again")
 	cmd.Flags().StringVar(&cloud, "cloud", "", "`cloud` to assume where the configuration says auto: "+strings.Join(azure.CloudNames(), ", "))
+	who.add(cmd)
 	return cmd
+}
+
+// callerFlags say who makes the call.
+type callerFlags struct {
+	user, cgroup string
+	groups       []string
+}
+
+func (f *callerFlags) add(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.user, "user", "", "`user` who calls, by name or number, for routes that name callers")
+	cmd.Flags().StringArrayVar(&f.groups, "group", nil, "`group` of the caller's, by name or number; may be given again; default those that the user has on this machine")
+	cmd.Flags().StringVar(&f.cgroup, "cgroup", "", "`path` of the caller's cgroup")
+}
+
+func (f *callerFlags) caller() (*caller.Caller, error) {
+	if f.user == "" {
+		if len(f.groups) > 0 || f.cgroup != "" {
+			return nil, errors.New("--group and --cgroup go with --user; add it, for a caller whose user is not known is in none")
+		}
+		return &caller.Caller{Unknown: "--user tells who calls"}, nil
+	}
+	account, err := caller.ParseUser(f.user)
+	if err != nil {
+		return nil, fmt.Errorf("--user: %w", err)
+	}
+	var groups []uint32
+	for _, text := range f.groups {
+		group, err := caller.ParseGroup(text)
+		if err != nil {
+			return nil, fmt.Errorf("--group: %w", err)
+		}
+		groups = append(groups, group.ID)
+	}
+	var cgroup string
+	if f.cgroup != "" {
+		if cgroup, err = caller.ParseCgroup(f.cgroup); err != nil {
+			return nil, fmt.Errorf("--cgroup: %w", err)
+		}
+	}
+	return caller.New().Assume(account.ID, groups, cgroup), nil
 }
 
 // parseCall makes the call that the flags describe.
@@ -153,7 +200,7 @@ func explainLogin(w io.Writer, logins *entra.Logins, call *azure.Call) {
 	fmt.Fprintf(w, "action\t%s\nreason\t%s\n", action, d.Reason)
 }
 
-func explain(out io.Writer, c *daemon.Config, settings proxy.Settings, call *azure.Call) error {
+func explain(out io.Writer, c *daemon.Config, settings proxy.Settings, call *azure.Call, from *caller.Caller) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	if isBaseURL(c, call) {
 		upstream, ok := proxy.Gateway(call, settings)
@@ -173,7 +220,7 @@ func explain(out io.Writer, c *daemon.Config, settings proxy.Settings, call *azu
 		explainLogin(w, settings.Logins, call)
 		return w.Flush()
 	}
-	d := settings.Routes.Decide(call, time.Now())
+	d := settings.Routes.Decide(call, from, time.Now())
 	if d.Action == route.Tunnel && c.RefuseUnmatched {
 		d.Action, d.Code = route.Refuse, string(proxy.CodeUnmatched)
 	}

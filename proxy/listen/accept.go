@@ -7,6 +7,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/bearerd/bearerd/proxy/caller"
 )
 
 // Accept backs off between these while the system lacks what it needs for one
@@ -40,6 +42,8 @@ func (l *Listener) Accept() (net.Conn, error) {
 			continue
 		}
 		backOff = minBackOff
+		// Before anything is waited for: a caller that has left is not known any more.
+		who := l.callerOf(conn)
 		release, ok := l.limits.admit(callerOf(conn), l.closing)
 		if !ok {
 			conn.Close()
@@ -49,11 +53,20 @@ func (l *Listener) Accept() (net.Conn, error) {
 			continue
 		}
 		l.observer.Accepted()
-		return wrap(conn, func() {
+		return wrap(conn, who, func() {
 			release()
 			l.observer.Closed()
 		}), nil
 	}
+}
+
+// callerOf finds out who connected; nil where nobody is to.
+func (l *Listener) callerOf(conn net.Conn) *caller.Caller {
+	if l.callers == nil {
+		return nil
+	}
+	destination, _ := Destination(conn)
+	return l.callers.Find(conn, destination)
 }
 
 func (l *Listener) isClosed() bool {
@@ -96,17 +109,21 @@ func isFatal(err error) bool {
 
 // wrap makes release run when conn is first closed. What conn can do beyond
 // net.Conn stays: io.Copy between sockets is then a splice in the kernel.
-func wrap(conn net.Conn, release func()) net.Conn {
+func wrap(conn net.Conn, who *caller.Caller, release func()) net.Conn {
 	if c, ok := conn.(*net.UnixConn); ok {
-		return &unixConn{UnixConn: c, release: sync.OnceFunc(release)}
+		return &unixConn{UnixConn: c, who: who, release: sync.OnceFunc(release)}
 	}
-	return &tcpConn{TCPConn: conn.(*net.TCPConn), release: sync.OnceFunc(release)}
+	return &tcpConn{TCPConn: conn.(*net.TCPConn), who: who, release: sync.OnceFunc(release)}
 }
 
 type tcpConn struct {
 	*net.TCPConn
+	who     *caller.Caller
 	release func()
 }
+
+// Caller tells who connected.
+func (c *tcpConn) Caller() *caller.Caller { return c.who }
 
 // Close implements net.Conn.
 func (c *tcpConn) Close() error {
@@ -116,8 +133,12 @@ func (c *tcpConn) Close() error {
 
 type unixConn struct {
 	*net.UnixConn
+	who     *caller.Caller
 	release func()
 }
+
+// Caller tells who connected.
+func (c *unixConn) Caller() *caller.Caller { return c.who }
 
 // Close implements net.Conn.
 func (c *unixConn) Close() error {

@@ -17,6 +17,8 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+
+	"github.com/bearerd/bearerd/proxy/caller"
 )
 
 // Options say what to listen on.
@@ -30,6 +32,8 @@ type Options struct {
 	Mode                 fs.FileMode // of a unix socket's file; 0: 0660
 	Limits               *Limits     // nil: none
 	Observer             Observer    // nil: nobody is told of connections
+	// Callers finds out who connected, for caller.Of to tell; nil: nobody looks.
+	Callers *caller.Finder
 	// AcceptFailed is told of each failure to accept a connection, from the
 	// goroutine that calls Accept. The listener goes on by itself. Nil: nobody is told.
 	AcceptFailed func(error)
@@ -44,11 +48,12 @@ type Observer interface {
 const defaultMode fs.FileMode = 0o660
 
 // Listener is an open socket. Its connections are *net.TCPConn or *net.UnixConn
-// in all that they can do. It is safe for concurrent use; Close ends it.
+// in all that they can do, and tell their caller (caller.Of). It is safe for concurrent use; Close ends it.
 type Listener struct {
 	inner        net.Listener
 	limits       *Limits
 	observer     Observer
+	callers      *caller.Finder
 	acceptFailed func(error)
 	closing      chan struct{} // closed by Close
 	close        func() error
@@ -75,7 +80,7 @@ func Open(ctx context.Context, o Options) (*Listener, error) {
 
 // newListener wraps inner; cleanUp runs once, after inner is closed.
 func newListener(inner net.Listener, o Options, cleanUp func() error) *Listener {
-	l := &Listener{inner: inner, limits: o.Limits, observer: o.Observer, acceptFailed: o.AcceptFailed, closing: make(chan struct{})}
+	l := &Listener{inner: inner, limits: o.Limits, observer: o.Observer, callers: o.Callers, acceptFailed: o.AcceptFailed, closing: make(chan struct{})}
 	if l.acceptFailed == nil {
 		l.acceptFailed = func(error) {}
 	}

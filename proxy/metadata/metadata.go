@@ -11,9 +11,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -23,6 +25,7 @@ import (
 	"github.com/bearerd/bearerd/cache"
 	"github.com/bearerd/bearerd/imds"
 	"github.com/bearerd/bearerd/proxy"
+	"github.com/bearerd/bearerd/proxy/caller"
 )
 
 const (
@@ -41,9 +44,12 @@ type Tokens interface {
 // Options are what a handler is made of. Tokens and Allowed are required.
 type Options struct {
 	Tokens Tokens
-	// Allowed gives the tokens that may be asked for at the moment. It must be
-	// safe for concurrent use.
+	// Allowed gives the tokens that may be asked for at the moment, by whom ever.
+	// It must be safe for concurrent use.
 	Allowed func() []cache.Key
+	// Permits reports whether a caller, as caller.OfRequest gives it, may have one
+	// of them; nil: all may have all. It must be safe for concurrent use.
+	Permits func(*caller.Caller, cache.Key) bool
 	// Names gives the host names of ours at the moment beside the listener's
 	// address, as azure.NormalizeHost gives them; nil: none. It must be safe for
 	// concurrent use.
@@ -60,6 +66,9 @@ type handler struct{ o Options }
 func New(o Options) http.Handler {
 	if o.Names == nil {
 		o.Names = func() []string { return nil }
+	}
+	if o.Permits == nil {
+		o.Permits = func(*caller.Caller, cache.Key) bool { return true }
 	}
 	if o.Served == nil {
 		o.Served = func(int) {}
@@ -95,7 +104,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		write(w, status, h.tokenBody(audience, token))
 	}
 	h.o.Served(status)
-	h.o.Logger.Debug("token asked for", zap.String("caller", r.RemoteAddr), zap.String("audience", audience), zap.Int("status", status))
+	h.o.Logger.Debug("token asked for", zap.Stringer("caller", caller.OfRequest(r)), zap.String("remote", r.RemoteAddr), zap.String("audience", audience), zap.Int("status", status))
 }
 
 // answer judges a call as IMDS does and gets the token for it.
@@ -107,7 +116,7 @@ func (h *handler) answer(r *http.Request) (audience string, token *imds.Token, n
 	if no != nil {
 		return "", nil, no
 	}
-	key, no := choose(query, h.o.Allowed())
+	key, no := h.chooseFor(caller.OfRequest(r), query)
 	if no != nil {
 		return "", nil, no
 	}
@@ -172,6 +181,23 @@ func parse(raw string) (map[string]string, *refusal) {
 		return nil, bad("bad_request_101", "Required query variable 'resource' is missing")
 	}
 	return query, nil
+}
+
+// chooseFor finds the token that a query asks for among those that its caller may
+// have.
+func (h *handler) chooseFor(who *caller.Caller, query map[string]string) (cache.Key, *refusal) {
+	allowed := h.o.Allowed()
+	permitted := slices.DeleteFunc(slices.Clone(allowed), func(k cache.Key) bool { return !h.o.Permits(who, k) })
+	key, no := choose(query, permitted)
+	if no == nil || len(permitted) == len(allowed) {
+		return key, no
+	}
+	if _, others := choose(query, allowed); others == nil {
+		h.o.Logger.Info("token refused, for it is other callers'", zap.Stringer("caller", who))
+		no = &refusal{status: http.StatusForbidden, code: "access_denied",
+			description: fmt.Sprintf("the caller is %s, and the routes of bearerd that have this token are for others", who)}
+	}
+	return cache.Key{}, no
 }
 
 // choose finds the allowed token that a query asks for. Clients write an

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/bearerd/bearerd/proxy/azure"
+	"github.com/bearerd/bearerd/proxy/caller"
 )
 
 // Compile checks the rules and builds the table. Each mistake is a *RuleError;
@@ -203,6 +204,7 @@ func (c *compiler) conditions() {
 	}
 	c.route.Paths = slices.Clone(c.rule.Paths)
 	c.operations()
+	c.callers()
 	for _, name := range slices.Sorted(maps.Keys(c.rule.RequireHeader)) {
 		value := c.rule.RequireHeader[name]
 		canonical := textproto.CanonicalMIMEHeaderKey(name)
@@ -221,6 +223,16 @@ func (c *compiler) conditions() {
 			c.fail(fmt.Sprintf("upgrades[%d]", i), "%q is never forwarded; only websocket can be listed", upgrade)
 		}
 		c.route.websocket = true
+	}
+}
+
+// callers takes over who may make the call. Where the kernel does not tell that,
+// nobody could.
+func (c *compiler) callers() {
+	c.route.Callers = c.rule.Callers
+	named := c.rule.Callers
+	if named.Certificates = nil; !caller.Supported && !named.Empty() {
+		c.fail("callers", "this system does not tell who calls, so that nobody could; run bearerd on Linux, or remove the key")
 	}
 }
 
@@ -307,19 +319,27 @@ func nameTheRest(routes []*Route, taken map[string]int) {
 func shadowed(routes []*Route) (errs []error) {
 	for i, r := range routes {
 		for _, earlier := range routes[:i] {
-			if earlier.Restricted() || r.websocket && !earlier.websocket {
+			if earlier.Restricted() || !earlier.Callers.Covers(&r.Callers) || r.websocket && !earlier.websocket {
 				continue
 			}
 			covered := func(t target) bool {
 				return slices.ContainsFunc(earlier.targets, func(e target) bool { return e.covers(t) })
 			}
 			if !slices.ContainsFunc(r.targets, func(t target) bool { return !covered(t) }) {
-				errs = append(errs, &RuleError{Index: i, Err: fmt.Errorf("it never applies, for routes[%d] takes every call to its hosts before it; put it first, or remove it", earlier.Index)})
+				errs = append(errs, &RuleError{Index: i, Err: fmt.Errorf("it never applies, for routes[%d] takes every call to its hosts before it%s; put it first, or remove it", earlier.Index, earlier.forCallers())})
 				break
 			}
 		}
 	}
 	return errs
+}
+
+// forCallers says for whom a route is, behind what it does.
+func (r *Route) forCallers() string {
+	if r.Callers.Empty() {
+		return ""
+	}
+	return " for these callers"
 }
 
 func (r *Route) writeReasons() {

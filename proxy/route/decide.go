@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/bearerd/bearerd/proxy/azure"
+	"github.com/bearerd/bearerd/proxy/caller"
 )
 
 // Action is what becomes of a call.
@@ -30,6 +31,8 @@ func (a Action) String() string {
 const (
 	// CodeNotPermitted: routes name the host, and none takes the call whole.
 	CodeNotPermitted = "BearerdNotPermitted"
+	// CodeCallerNotPermitted: routes name the host, but other callers.
+	CodeCallerNotPermitted = "BearerdCallerNotPermitted"
 	// CodeOwnCredential: a route takes the call, but not with the credential
 	// of its own that it brings.
 	CodeOwnCredential = "BearerdOwnCredential"
@@ -58,21 +61,21 @@ type Decision struct {
 	Source *Source
 }
 
-// Decide says what becomes of a call at the time now: the first route that
-// takes it whole counts. Where routes name the host and none takes the call,
-// it is refused; it never goes on as if nobody had named it. The call's host
+// Decide says what becomes of a call that who makes at the time now: the first
+// route that takes it whole counts. Where routes name the host and none takes the
+// call, it is refused; it never goes on as if nobody had named it. The call's host
 // must be as azure.NormalizeHost gives it.
 //
 // It does not allocate where the call gets a token and brings no Authorization.
-func (t *Table) Decide(c *azure.Call, now time.Time) Decision {
-	m := matcher{table: t, call: c, carrier: c, now: now}
+func (t *Table) Decide(c *azure.Call, who *caller.Caller, now time.Time) Decision {
+	m := matcher{table: t, call: c, carrier: c, who: who, now: now}
 	return m.decide()
 }
 
 // DecideWithin says what becomes of a call that carrier, a batch to the same
 // host, has in its body. A field that a route requires may be the batch's.
-func (t *Table) DecideWithin(c, carrier *azure.Call, now time.Time) Decision {
-	m := matcher{table: t, call: c, carrier: carrier, now: now}
+func (t *Table) DecideWithin(c, carrier *azure.Call, who *caller.Caller, now time.Time) Decision {
+	m := matcher{table: t, call: c, carrier: carrier, who: who, now: now}
 	return m.decide()
 }
 
@@ -105,10 +108,14 @@ func (m *matcher) decide() Decision {
 			closest, best = &candidates[i], miss
 		}
 	}
-	return Decision{
-		Action: Refuse, Route: closest.route, Operation: m.operation(closest.route.Service), Code: CodeNotPermitted,
-		Reason: fmt.Sprintf("no route takes the whole call; %s comes closest, but %s", closest.route, closest.differs(c, m.operation(closest.route.Service), best)),
+	d := Decision{Action: Refuse, Route: closest.route, Operation: m.operation(closest.route.Service), Code: CodeNotPermitted}
+	if best.stage == atCaller {
+		d.Code = CodeCallerNotPermitted
+		d.Reason = fmt.Sprintf("the caller is %s, and %s takes %s only; call as one of them, or add this one to the route's callers", m.who, d.Route, &d.Route.Callers)
+		return d
 	}
+	d.Reason = fmt.Sprintf("no route takes the whole call; %s comes closest, but %s", closest.route, closest.differs(c, d.Operation, best))
+	return d
 }
 
 // authorise decides on a call that the route takes, by the credential that it
@@ -171,7 +178,8 @@ func (r *Route) current(c *azure.Call, d Decision) Decision {
 type stage uint8
 
 const (
-	atPort stage = iota
+	atPort   stage = iota
+	atCaller       // before what the call is like: a route of the caller's own is closer than another's
 	atMethod
 	atPath
 	atHeader
@@ -199,7 +207,8 @@ type matcher struct {
 	table       *Table
 	call        *azure.Call
 	carrier     *azure.Call // which has the fields that routes require: call itself, or the batch that it is in
-	moves       string      // the operation, where it is the source of a move
+	who         *caller.Caller
+	moves       string // the operation, where it is the source of a move
 	now         time.Time
 	pathJudged  bool
 	pathProblem string
@@ -232,6 +241,9 @@ func (m *matcher) compare(cand *candidate) mismatch {
 	}
 	if !cand.target.takesPort(port, plain) {
 		return mismatch{stage: atPort}
+	}
+	if !r.Callers.Empty() && !r.Callers.Match(m.who) {
+		return mismatch{stage: atCaller}
 	}
 	// A TRACE would show the token to the caller, and a CONNECT would end what
 	// can be judged.

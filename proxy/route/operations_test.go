@@ -108,7 +108,7 @@ func TestOperationsDecide(t *testing.T) {
 		if strings.HasPrefix(request, "https:") {
 			request = "POST " + request
 		}
-		d := compile(t, test.rule).Decide(call(request), time.Now())
+		d := compile(t, test.rule).Decide(call(request), nil, time.Now())
 		if (d.Action == Inject) != (test.want == "") || !strings.Contains(d.Reason, test.want) {
 			t.Errorf("%s: %s, %s; want %q", request, d.Action, d.Reason, test.want)
 		}
@@ -126,7 +126,7 @@ func TestRoutesDifferByOperation(t *testing.T) {
 		Rule{Name: "write", Service: "storage", Operations: []string{"storage.blob.put"}},
 	)
 	for request, want := range map[string]string{"GET " + blobURL + "/c/b": "read", "PUT " + blobURL + "/c/b": "write"} {
-		if d := table.Decide(call(request), time.Now()); d.Action != Inject || d.Route.Name != want {
+		if d := table.Decide(call(request), nil, time.Now()); d.Action != Inject || d.Route.Name != want {
 			t.Errorf("%s: %s by %s", request, d.Action, d.Route)
 		}
 	}
@@ -178,10 +178,10 @@ func TestDecideDoesNotAllocate(t *testing.T) {
 	now := time.Now()
 	for _, request := range []string{"GET " + vaultURL + "/secrets/db?api-version=7.4", "GET " + blobURL + "/c/b", "GET " + vmURL} {
 		c := call(request)
-		if d := table.Decide(c, now); d.Action != Inject {
+		if d := table.Decide(c, nil, now); d.Action != Inject {
 			t.Fatalf("%s: %s", request, d.Reason)
 		}
-		if n := testing.AllocsPerRun(100, func() { table.Decide(c, now) }); n != 0 {
+		if n := testing.AllocsPerRun(100, func() { table.Decide(c, nil, now) }); n != 0 {
 			t.Errorf("%s: %v allocations", request, n)
 		}
 	}
@@ -212,7 +212,7 @@ func FuzzOperationsHold(f *testing.F) {
 			c.Path, c.Query, _ = strings.Cut("/"+strings.TrimPrefix(target, "/"), "?")
 			name := http.CanonicalHeaderKey(field)
 			c.Header = azure.Header{name: {value}}
-			if d := table.Decide(c, time.Now()); d.Action != Inject {
+			if d := table.Decide(c, nil, time.Now()); d.Action != Inject {
 				continue
 			}
 			var deciding []string
@@ -259,13 +259,13 @@ func TestCallsWithinABatchLeanOnItsRequiredField(t *testing.T) {
 	table := compile(t, Rule{Service: "storage", Operations: []string{"storage.blob.batch", "storage.blob.delete"}, RequireHeader: map[string]string{"X-App": "a"}})
 	carrier := call("POST " + blobURL + "/?comp=batch\nX-App: a\nX-Http-Method-Override: PUT")
 	inner := call("DELETE " + blobURL + "/c/b")
-	if d := table.DecideWithin(inner, carrier, time.Now()); d.Action != Inject {
+	if d := table.DecideWithin(inner, carrier, nil, time.Now()); d.Action != Inject {
 		t.Errorf("%s, %s", d.Action, d.Reason)
 	}
-	if d := table.Decide(inner, time.Now()); d.Action != Refuse {
+	if d := table.Decide(inner, nil, time.Now()); d.Action != Refuse {
 		t.Errorf("without the batch: %s", d.Action)
 	}
-	if d := table.DecideWithin(call("GET "+blobURL+"/c/b"), carrier, time.Now()); d.Action != Refuse {
+	if d := table.DecideWithin(call("GET "+blobURL+"/c/b"), carrier, nil, time.Now()); d.Action != Refuse {
 		t.Errorf("another operation: %s", d.Action)
 	}
 }
@@ -293,7 +293,7 @@ func FuzzSourcesHold(f *testing.F) {
 		header := http.Header(c.Header.(azure.Header))
 		header.Set(field, value)
 		header["X-Ms-Copy-Source"] = []string{source}
-		d := table.Decide(c, time.Now())
+		d := table.Decide(c, nil, time.Now())
 		if d.Action != Inject {
 			return
 		}

@@ -33,7 +33,7 @@ func TestOutdatedClients(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		d := table.Decide(call(test.request), time.Now())
+		d := table.Decide(call(test.request), nil, time.Now())
 		if d.Action != test.want || d.Code != test.code || d.Route == nil || d.Operation.Name == "" {
 			t.Errorf("%s: %v %s (%s), want %v %s", test.name, d.Action, d.Code, d.Reason, test.want, test.code)
 		}

@@ -64,7 +64,7 @@ func TestOwnCredentials(t *testing.T) {
 		if test.authorization != "" {
 			c.Header = azure.Header(http.Header{"Authorization": {test.authorization}})
 		}
-		d := table.Decide(c, now)
+		d := table.Decide(c, nil, now)
 		if d.Action != test.action || d.Own.Kind() != test.kind || d.Code != test.code || d.Route == nil || d.Reason == "" {
 			t.Errorf("%s, own: %s: %s %s %q (%s), want %s %s %q", test.name, test.own, d.Action, d.Own.Kind(), d.Code, d.Reason, test.action, test.kind, test.code)
 		}
@@ -78,11 +78,11 @@ func TestOwnCredentials(t *testing.T) {
 func TestPlaceholderIsNotSentToUnroutedHosts(t *testing.T) {
 	table := compile(t, Rule{Service: "storage"})
 	c := &azure.Call{Method: "GET", Scheme: "http", Host: "evil.example", Path: "/", Header: azure.Header{"Authorization": {bearer(`{"iss":"` + azure.PlaceholderIssuer + `t/"}`)}}}
-	if d := table.Decide(c, time.Now()); d.Action != Refuse || d.Code != CodePlaceholder {
+	if d := table.Decide(c, nil, time.Now()); d.Action != Refuse || d.Code != CodePlaceholder {
 		t.Errorf("%s %s", d.Action, d.Code)
 	}
 	c.Header = azure.Header{"Authorization": {"Bearer dummy"}}
-	if d := table.Decide(c, time.Now()); d.Action != Tunnel {
+	if d := table.Decide(c, nil, time.Now()); d.Action != Tunnel {
 		t.Errorf("a dummy: %s", d.Action)
 	}
 }

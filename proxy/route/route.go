@@ -12,6 +12,7 @@ import (
 
 	"github.com/bearerd/bearerd/imds"
 	"github.com/bearerd/bearerd/proxy/azure"
+	"github.com/bearerd/bearerd/proxy/caller"
 )
 
 // Rule is one route as the configuration writes it. A field's zero value
@@ -36,6 +37,7 @@ type Rule struct {
 	// Operations are names of azure.Operations, or what such names begin with
 	// and ".*" (storage.blob.*), which leaves out those that mint credentials.
 	Operations []string
+	Callers    caller.Names // who may make the call
 	// RequireHeader are fields that the call must carry, once, with that value.
 	RequireHeader map[string]string
 	Gateway       string // name of the base URL of the route's one host
@@ -92,10 +94,11 @@ type Route struct {
 	GatewayPort uint16
 	Required    bool
 	Own         Own
-	Hosts       []string // as matched, the service's own spelled out
-	Methods     []string // empty: all
-	Paths       []string // empty: all
-	Operations  []string // empty: all
+	Hosts       []string     // as matched, the service's own spelled out
+	Methods     []string     // empty: all
+	Paths       []string     // empty: all
+	Operations  []string     // empty: all
+	Callers     caller.Names // empty: all
 
 	targets   []target
 	paths     []pathPattern
@@ -118,7 +121,8 @@ func (r *Route) Names(host string, port uint16) bool {
 	})
 }
 
-// Restricted reports whether the route takes less than all calls to its hosts.
+// Restricted reports whether the route takes less than all calls to its hosts. Who
+// may make them is another matter: those whom it names may make them all.
 func (r *Route) Restricted() bool {
 	return len(r.Methods)+len(r.paths)+len(r.header)+len(r.Operations) > 0
 }

@@ -30,7 +30,7 @@ func (m *matcher) sourceAt(s *azure.Service) *Source {
 	}
 	m.source = &Source{Source: found}
 	if found.Problem == "" {
-		at := matcher{table: m.table, call: &m.source.Call, carrier: m.carrier, moves: found.Moves.Name, now: m.now}
+		at := matcher{table: m.table, call: &m.source.Call, carrier: m.carrier, who: m.who, moves: found.Moves.Name, now: m.now}
 		m.source.Decision = at.decide()
 	}
 	return m.source

@@ -63,7 +63,7 @@ func TestOutcomes(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				check(t, &r, c, table.Decide(c, time.Now()))
+				check(t, &r, c, table.Decide(c, nil, time.Now()))
 			}
 		})
 	}
@@ -125,7 +125,7 @@ func TestSignedRequestsKeepTheirVersion(t *testing.T) {
 	for _, r := range Requests() {
 		c := parse(t, &r)
 		c.Query = strings.TrimPrefix(c.Query+"&sv=2012-02-12&sp=rw&se=2099-01-01&sig=c2ln", "&")
-		d := table.Decide(c, time.Now())
+		d := table.Decide(c, nil, time.Now())
 		if changes := proxy.Explain(c, d); d.Action != route.Pass || len(changes) > 0 {
 			t.Errorf("%s %s: %v (%s), changes %v", r.Version, r.Does, d.Action, d.Reason, changes)
 		}

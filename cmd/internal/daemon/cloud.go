@@ -10,6 +10,7 @@ import (
 	"github.com/bearerd/bearerd/cache"
 	"github.com/bearerd/bearerd/proxy/authority"
 	"github.com/bearerd/bearerd/proxy/azure"
+	"github.com/bearerd/bearerd/proxy/caller"
 	"github.com/bearerd/bearerd/proxy/route"
 )
 
@@ -36,6 +37,13 @@ func Keys(table *route.Table, required bool) []cache.Key {
 		}
 	}
 	return keys
+}
+
+// permits reports whether any route has a token for a caller.
+func permits(table *route.Table, who *caller.Caller, k cache.Key) bool {
+	return slices.ContainsFunc(table.Routes(), func(r *route.Route) bool {
+		return k == (cache.Key{Identity: r.Identity, Audience: r.Audience}) && (r.Callers.Empty() || r.Callers.Match(who))
+	})
 }
 
 // AsksIMDS reports whether any route's tokens come from the machine's IMDS. Where

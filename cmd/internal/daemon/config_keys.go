@@ -10,6 +10,7 @@ import (
 	identitysource "github.com/bearerd/bearerd/imds/source"
 	"github.com/bearerd/bearerd/proxy"
 	"github.com/bearerd/bearerd/proxy/azure"
+	"github.com/bearerd/bearerd/proxy/caller"
 	"github.com/bearerd/bearerd/proxy/route"
 )
 
@@ -86,7 +87,6 @@ func (l *Listener) keys() object {
 }
 
 func (r *routeSetting) keys() object {
-	var users, groups, cgroups, certificates []string
 	return object{
 		{"name", text(&r.rule.Name, "text"), "What logs, metrics and reasons call the route. Empty: made from the service, or the first host."},
 		{"service", text(&r.rule.Service, "text"), "A service of the cloud: keyvault, managedhsm, storage, arm and more. Empty: the one that the hosts belong to, else an API of your own, which needs an audience."},
@@ -96,18 +96,30 @@ func (r *routeSetting) keys() object {
 		{"methods", texts(&r.rule.Methods, "method"), "Which methods, in capital letters. Empty: all."},
 		{"paths", texts(&r.rule.Paths, "path"), "Which paths, unescaped: * is one segment, ** many. Empty: all."},
 		{"operations", texts(&r.rule.Operations, "operation"), "Which operations, by the names in services.md: keyvault.secret.get, or storage.blob.* for all that begin so. Operations that give a credential (a key, a signature, a backup) have to be named in full, on every route with methods, paths, operations or require_header. Empty: all others."},
-		{"callers", later{object{
-			{"users", texts(&users, "name or number"), "Users."},
-			{"groups", texts(&groups, "name or number"), "Groups."},
-			{"cgroups", texts(&cgroups, "path"), "Control groups."},
-			{"certificates", texts(&certificates, "name"), "Names of client certificates."},
-		}, "this version cannot tell callers apart, so it would not hold; remove it"}, "Who may make the call. Not in this version."},
+		{"callers", callers(&r.rule.Callers), "Who may make the call: whoever is in any of the lists. Where the kernel does not tell who calls, nobody may. Absent: everybody who can connect."},
 		{"require_header", table[string]{&r.rule.RequireHeader, anyName, "header field", func(s *string) value { return text(s, "text") }}, "Fields that the call must carry, once, with that value: what a confused program that fetches a stranger's URL does not send."},
 		{"gateway", text(&r.rule.Gateway, "text"), "Name of the base URL of the route's one host, or of the one of several where the service answers everybody (management.azure.com): http://127.0.0.1:8180/NAME/... Links to other hosts that the route names, such as Azure Resource Manager's regional ones, come back as http://127.0.0.1:8180/NAME~HOST/..."},
 		{"required", boolean(&r.rule.Required), "Readiness waits for this route's token."},
 		{"own", shown{given{own(&r.rule.Own), &r.hasOwn}, "the file's own"}, "As the file's own, for this route."},
 		{"upgrades", texts(&r.rule.Upgrades, "websocket"), "Protocols that a call may switch to."},
 	}
+}
+
+// callers takes who a route is for.
+func callers(names *caller.Names) value {
+	accounts := func(at *[]caller.Account, parse func(string) (caller.Account, error)) value {
+		return list(at, func(a *caller.Account) value { return account(a, parse) })
+	}
+	return checked{object{
+		{"users", accounts(&names.Users, caller.ParseUser), "Users. Names are looked up when the file is read."},
+		{"groups", accounts(&names.Groups, caller.ParseGroup), "Groups. Over a unix socket those of the process count, over TCP those that the system's database has for its user."},
+		{"cgroups", list(&names.Cgroups, func(p *string) value { return parsed(p, "path", caller.ParseCgroup) }), "Control groups (version 2), such as /system.slice/payroll.service, and all below them. One need not be there yet."},
+		{"certificates", later{list(&names.Certificates, func(n *string) value { return parsed(n, "name", caller.ParseCertificate) }), "this version asks no caller for a certificate, so that nobody could call; remove it"}, "Names of client certificates. Not in this version."},
+	}, func(s *source, path string) {
+		if names.Empty() && !s.failedUnder(path) {
+			s.fail(path, "it names nobody; name a user, a group or a cgroup, or remove it to let everybody call")
+		}
+	}}
 }
 
 // identity takes the ids of a managed identity.

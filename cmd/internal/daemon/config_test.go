@@ -17,6 +17,7 @@ import (
 	"github.com/bearerd/bearerd/imds"
 	"github.com/bearerd/bearerd/proxy"
 	"github.com/bearerd/bearerd/proxy/azure"
+	"github.com/bearerd/bearerd/proxy/caller"
 	"github.com/bearerd/bearerd/proxy/route"
 )
 
@@ -72,7 +73,11 @@ func TestEveryKeyIsTaken(t *testing.T) {
 		{"routes", c.Rules(cloudNamed(t, "public")), []route.Rule{
 			{
 				Service: "keyvault", Hosts: []string{"payroll.vault.azure.net"}, Methods: []string{"GET"}, Paths: []string{"/secrets/*"},
-				Operations:    []string{"keyvault.secret.get", "keyvault.certificate.*"},
+				Operations: []string{"keyvault.secret.get", "keyvault.certificate.*"},
+				Callers: caller.Names{
+					Users: []caller.Account{{Name: "root", ID: 0}, {Name: "1001", ID: 1001}}, Groups: []caller.Account{{Name: "0", ID: 0}},
+					Cgroups: []string{"/system.slice/payroll.service"}, Certificates: []string{},
+				},
 				RequireHeader: map[string]string{"X-Vault-Caller": "payroll"}, Gateway: "vault", Required: true, Identity: app, Own: route.OwnRefuse,
 			},
 			{Service: "storage", Identity: reports, Own: route.OwnReplace},
@@ -213,7 +218,7 @@ routes:
 		{"PUT", "acct.blob.core.windows.net", "/c", "restype=container", "storage.container.create", route.Refuse},
 	} {
 		call := &azure.Call{Method: test.method, Scheme: "https", Host: test.host, Path: test.path, Query: test.query}
-		if d := table.Decide(call, time.Now()); d.Action != test.want || d.Operation.Name != test.operation {
+		if d := table.Decide(call, nil, time.Now()); d.Action != test.want || d.Operation.Name != test.operation {
 			t.Errorf("%s %s?%s: %s, %s", test.method, test.path, test.query, d.Action, d.Operation.Name)
 		}
 	}
@@ -326,7 +331,7 @@ func TestDesignExampleHasKnownKeysOnly(t *testing.T) {
 	_, err = Parse("design.md", []byte(text))
 	for _, m := range split[*Mistake](err) {
 		isLater := strings.HasPrefix(m.Err.Error(), "this version ")
-		if !isLater && m.Key != "upstream.ca_file" { // which is no file here
+		if !isLater && m.Key != "upstream.ca_file" && m.Key != "routes[0].callers.users[0]" { // which is no file, or nobody, here
 			t.Error(m)
 		}
 	}

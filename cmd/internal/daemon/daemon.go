@@ -27,6 +27,7 @@ import (
 	"github.com/bearerd/bearerd/metrics"
 	"github.com/bearerd/bearerd/proxy"
 	"github.com/bearerd/bearerd/proxy/authority"
+	"github.com/bearerd/bearerd/proxy/caller"
 	"github.com/bearerd/bearerd/proxy/dial"
 	"github.com/bearerd/bearerd/proxy/listen"
 	"github.com/bearerd/bearerd/proxy/route"
@@ -189,8 +190,9 @@ func (d *Daemon) open(ctx context.Context, c *Config) error {
 		Total: c.Limits.Connections, PerCaller: c.Limits.ConnectionsPerCaller,
 		Reached: func(l listen.Limit) { d.metrics.ConnectionLimited(string(l)) },
 	})
+	callers := caller.New()
 	for _, l := range c.Listen {
-		opened, err := d.openDoor(ctx, l.Address, l.InsecureAllowNetwork, limits)
+		opened, err := d.openDoor(ctx, l.Address, l.InsecureAllowNetwork, limits, callers)
 		if err != nil {
 			return err
 		}
@@ -199,13 +201,13 @@ func (d *Daemon) open(ctx context.Context, c *Config) error {
 	}
 	var err error
 	// Probes and metrics must get through when callers hold all that they may.
-	d.adminDoor, err = d.openDoor(ctx, c.Admin.Address, true, nil)
+	d.adminDoor, err = d.openDoor(ctx, c.Admin.Address, true, nil, nil)
 	return err
 }
 
-func (d *Daemon) openDoor(ctx context.Context, a Address, network bool, limits *listen.Limits) (*door, error) {
+func (d *Daemon) openDoor(ctx context.Context, a Address, network bool, limits *listen.Limits, callers *caller.Finder) (*door, error) {
 	l, err := listen.Open(ctx, listen.Options{
-		Address: a.String(), InsecureAllowNetwork: network, Limits: limits, Observer: d.metrics.Listener(a.String()),
+		Address: a.String(), InsecureAllowNetwork: network, Limits: limits, Observer: d.metrics.Listener(a.String()), Callers: callers,
 		AcceptFailed: func(err error) {
 			d.log.Warn("a connection could not be accepted; raise the limit on open files if there are too many", zap.Stringer("listener", a), zap.Error(err))
 		},

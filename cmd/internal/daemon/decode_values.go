@@ -13,6 +13,8 @@ import (
 	"unicode"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/bearerd/bearerd/proxy/caller"
 )
 
 // scalar is a value that one word of the file gives.
@@ -58,6 +60,16 @@ func parsed[T any](at *T, what string, parse func(string) (T, error)) value {
 		}
 		return parse(n.Value)
 	}, func(v T) string { return quote(fmt.Sprint(v)) }}
+}
+
+// account takes the name or the number of a user or a group.
+func account(at *caller.Account, parse func(string) (caller.Account, error)) value {
+	return scalar[caller.Account]{at, "name or number", func(n *yaml.Node) (caller.Account, error) {
+		if n.Tag != "!!str" && n.Tag != "!!int" {
+			return caller.Account{}, fmt.Errorf("this is %s, and a name or a whole number is wanted; put a name in quotes", typeOf(n))
+		}
+		return parse(n.Value)
+	}, func(a caller.Account) string { return quote(a.Name) }}
 }
 
 // quote writes text as a file would.

@@ -9,6 +9,7 @@ import (
 	"github.com/bearerd/bearerd/cmd/internal/admin"
 	"github.com/bearerd/bearerd/imds"
 	"github.com/bearerd/bearerd/metrics"
+	"github.com/bearerd/bearerd/proxy/caller"
 	"github.com/bearerd/bearerd/proxy/metadata"
 )
 
@@ -33,10 +34,12 @@ func (d *Daemon) newMetadata(c *Config) *http.Server {
 		Handler: metadata.New(metadata.Options{
 			Tokens:  d.tokens,
 			Allowed: func() []cache.Key { return Keys(d.state.Load().routes, false) },
+			Permits: func(who *caller.Caller, k cache.Key) bool { return permits(d.state.Load().routes, who, k) },
 			Names:   func() []string { return d.state.Load().config.Names },
 			Served:  d.metrics.MetadataRequest,
 			Logger:  d.log,
 		}),
+		ConnContext:       caller.ConnContext,
 		MaxHeaderBytes:    16 << 10,
 		ReadHeaderTimeout: c.Limits.HeaderTimeout,
 		IdleTimeout:       c.Limits.IdleTimeout,

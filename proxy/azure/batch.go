@@ -142,6 +142,7 @@ type batchReader struct {
 	kind    batchKind
 	base    BatchBase
 	body    []byte
+	lineEnd []byte // of a multipart body
 	calls   []BatchedCall
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/textproto"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -14,6 +15,12 @@ import (
 // Table, which has one part: a query, or a change set whose parts are calls. The
 // form is that of OData's batches, as the services document it.
 func (r *batchReader) readMultipart(contentType string) error {
+	r.lineEnd = []byte("\r\n")
+	if r.kind == tableBatch && bytes.IndexByte(r.body, '\r') < 0 {
+		// azure-storage for Node.js writes so. Whoever wants a carriage return
+		// finds no call here, so none that is not judged.
+		r.lineEnd = []byte("\n")
+	}
 	boundary, err := boundaryOf(contentType)
 	if err != nil {
 		return err
@@ -36,11 +43,15 @@ func (r *batchReader) readMultipart(contentType string) error {
 // span is a part of the body: of body[from:to].
 type span struct{ from, to int }
 
-// boundaryOf reads "multipart/mixed; boundary=..." and nothing else.
+// boundaryOf reads "multipart/mixed; boundary=...", perhaps with the charset of
+// azure-storage for Node.js before it, and nothing else.
 func boundaryOf(contentType string) (string, error) {
 	mediaType, params, _ := strings.Cut(contentType, ";")
 	if !strings.EqualFold(strings.TrimRight(mediaType, " "), "multipart/mixed") {
 		return "", errors.New("its Content-Type is not multipart/mixed")
+	}
+	if charset, rest, _ := strings.Cut(params, ";"); strings.EqualFold(strings.Trim(charset, " "), `charset="utf-8"`) {
+		params = rest
 	}
 	name, boundary, _ := strings.Cut(strings.Trim(params, " "), "=")
 	if !strings.EqualFold(name, "boundary") {
@@ -71,7 +82,7 @@ func boundaryOf(contentType string) (string, error) {
 func (r *batchReader) split(from, to int, boundary string) ([]span, error) {
 	delimiter := []byte("--" + boundary)
 	text := r.body[from:to]
-	empty := emptyLines(text)
+	empty := r.emptyLines(text)
 	text, from = text[empty:], from+empty
 	if !bytes.HasPrefix(text, delimiter) {
 		return nil, errors.New("it does not begin with its boundary")
@@ -80,19 +91,19 @@ func (r *batchReader) split(from, to int, boundary string) ([]span, error) {
 	found := 1
 	at := len(delimiter) // behind a delimiter
 	for !bytes.HasPrefix(text[at:], []byte("--")) {
-		if !bytes.HasPrefix(text[at:], []byte("\r\n")) {
+		if !bytes.HasPrefix(text[at:], r.lineEnd) {
 			return nil, errors.New("something follows a boundary on its line")
 		}
-		at += 2
-		length := bytes.Index(text[at:], append([]byte("\r\n"), delimiter...))
+		at += len(r.lineEnd)
+		length := bytes.Index(text[at:], slices.Concat(r.lineEnd, delimiter))
 		if length < 0 {
 			return nil, errors.New("its last boundary is missing")
 		}
 		parts = append(parts, span{from + at, from + at + length})
-		at += length + 2 + len(delimiter)
+		at += length + len(r.lineEnd) + len(delimiter)
 		found++
 	}
-	if at += 2; emptyLines(text[at:]) < len(text)-at {
+	if at += len("--"); r.emptyLines(text[at:]) < len(text)-at {
 		return nil, errors.New("something follows its last boundary")
 	}
 	if bytes.Count(text, delimiter) != found {
@@ -102,9 +113,9 @@ func (r *batchReader) split(from, to int, boundary string) ([]span, error) {
 }
 
 // emptyLines gives the length of the empty lines that text begins with.
-func emptyLines(text []byte) (length int) {
-	for bytes.HasPrefix(text[length:], []byte("\r\n")) {
-		length += 2
+func (r *batchReader) emptyLines(text []byte) (length int) {
+	for bytes.HasPrefix(text[length:], r.lineEnd) {
+		length += len(r.lineEnd)
 	}
 	return length
 }
@@ -159,7 +170,7 @@ func (r *batchReader) readChangeSet(contentType string, p span) error {
 // readCall reads an HTTP request. Its last line may lack the empty one behind it:
 // the SDK for JavaScript lets the boundary's stand for it.
 func (r *batchReader) readCall(p span) error {
-	lineEnd := bytes.Index(r.body[p.from:p.to], []byte("\r\n"))
+	lineEnd := bytes.Index(r.body[p.from:p.to], r.lineEnd)
 	if lineEnd < 0 {
 		return r.fail("it has no request line")
 	}
@@ -174,7 +185,7 @@ func (r *batchReader) readCall(p span) error {
 	if err != nil {
 		return r.fail("%v", err)
 	}
-	header, bodyAt, err := r.fields(p.from+lineEnd+2, p.to)
+	header, bodyAt, err := r.fields(p.from+lineEnd+len(r.lineEnd), p.to)
 	if err != nil {
 		return r.fail("%v", err)
 	}
@@ -207,8 +218,8 @@ func (r *batchReader) readCall(p span) error {
 func (r *batchReader) fields(from, to int) (header http.Header, at int, err error) {
 	header = make(http.Header)
 	for at = from; at < to; {
-		length := bytes.Index(r.body[at:to], []byte("\r\n"))
-		next := at + length + 2
+		length := bytes.Index(r.body[at:to], r.lineEnd)
+		next := at + length + len(r.lineEnd)
 		if length < 0 { // the boundary's line end is this line's
 			length, next = to-at, to
 		}
@@ -271,7 +282,7 @@ func (r *batchReader) checkFields(header http.Header, rest []byte) error {
 			return errors.New("its Content-Length reaches past its part")
 		}
 	}
-	if r.kind == blobBatch && emptyLines(rest) < len(rest) {
+	if r.kind == blobBatch && r.emptyLines(rest) < len(rest) {
 		return errors.New("it has a body")
 	}
 	return nil

@@ -10,7 +10,7 @@ this concerns it.
 
 - **The key**: any text in Base64, ` + "`AccountKey=bm90IGEga2V5`" + ` for one. It must decode, for clients sign with it.
 - **The endpoint**, one of
-  - nothing, with ` + "`HTTPS_PROXY`" + ` and the authority's root trusted ([how](../README.md));
+  - nothing, with ` + "`HTTPS_PROXY`" + ` and the authority's root trusted ([how](../README.md#point-an-app-at-it));
   - ` + "`DefaultEndpointsProtocol=http`" + ` and ` + "`HTTP_PROXY`" + `: bearerd goes on to the service over TLS, and the client needs to trust nothing. Some, as Python's, want ` + "`EndpointSuffix=core.windows.net`" + ` beside it, or go by https;
   - ` + "`BlobEndpoint=http://127.0.0.1:8180/blob`" + ` (and ` + "`QueueEndpoint`, `TableEndpoint`" + `): a gateway of the configuration.
 
@@ -20,7 +20,7 @@ A link to a blob that the client builds from its endpoint (a shared access signa
 
 A call that the service would refuse, in words about something that the client never did, is refused by bearerd: 403, ` + "`Bearerd-Error: BearerdClientTooOld`" + `, and what to do.
 
-- **Atom on tables.** Tokens begin with version 2020-12-06, and Atom ended with 2015-12-11. Clients that say a version before 2013-08-15 know nothing else; those of before 2015-12-11 are judged by ` + "`Content-Type`, `$format` and, where they read, `Accept`" + `. Deletions have no payload, and pass. What is XML to this day, access policies and the service's properties, passes. The parts of a batch are not looked into.
+- **Atom on tables.** Tokens begin with version 2020-12-06, and Atom ended with 2015-12-11. Clients that say a version before 2013-08-15 know nothing else; those of before 2015-12-11 are judged by ` + "`Content-Type`, `$format` and, where they read, `Accept`" + `. Deletions have no payload, and pass. What is XML to this day, access policies and the service's properties, passes. A batch is judged by its version, and its parts where they are read ([services.md](services.md)).
 - **A copy's source as a path**, ` + "`x-ms-copy-source: /account/container/blob`" + `, as it was before 2012-02-12.
 
 ## What is made to work
@@ -41,7 +41,7 @@ Each of these runs against Azurite in ` + "`test/e2e`" + `, unchanged, with a du
 | --- | --- |
 | rclone 1.60 (azureblob) | makes a container, copies there (in blocks) and back, checks, lists, copies within, purges. By a URL of its own it wants ` + "`use_emulator = true`" + ` beside ` + "`endpoint`" + ` |
 | azure-storage-legacy 0.9 for Node.js, of 2013 (2012-02-12, 2011-08-18, Atom) | blobs with snapshots and leases; queues. Tables give it the message of ` + "`BearerdClientTooOld`" + `. By ` + "`HTTPS_PROXY`" + ` alone: it knows no path in an endpoint, and leads what it sends in the clear through the proxy to the proxy |
-| azure-storage 2.10 for Node.js | blobs with MD5, snapshots and leases; queues; tables. Batches by base URL alone, for Azurite looks for the account in the path of each part |
+| azure-storage 2.10 for Node.js | blobs with MD5, snapshots and leases; queues; tables. Its batches reach Azurite, which fails, since it looks for the account in the path of each part |
 | @azure/storage-blob 12 for Node.js | blobs |
 | azblob for Go | blobs, in blocks and ranges; here over HTTP/2 too, and in place of plain http |
 | azure-storage-blob, azure-storage-queue and azure-data-tables for Python, of Debian 12 | blobs in blocks, snapshots, leases; queues; tables |

@@ -217,6 +217,7 @@ func TestBatchByBaseURLNamesTheService(t *testing.T) {
 	vm := "/subscriptions/0/resourceGroups/g/providers/Microsoft.Compute/virtualMachines/vm"
 	for _, test := range []struct{ path, as, body, want string }{
 		{"/blob/?comp=batch", mixed, blobBody("DELETE /blob/in/a"), blobBody("DELETE /in/a\nAuthorization: Bearer token-1")},
+		{"/blob?restype=container&comp=batch", mixed, blobBody("DELETE /blob/in/a"), blobBody("DELETE /in/a\nAuthorization: Bearer token-1")},
 		{"/arm/batch", "application/json", `{"requests":[{"httpMethod":"GET","url":"` + w.base("/arm"+vm) + `"}]}`, `{"requests":[{"httpMethod":"GET","url":"https://` + armHost + vm + `"}]}`},
 		{"/table/$batch", mixed, crlf("--b\nContent-Type: multipart/mixed; boundary=c\n\n--c\nContent-Type: application/http\n\nPOST " + w.base("/table/t") + " HTTP/1.1\n\n{}\n--c--\n--b--\n"),
 			crlf("--b\nContent-Type: multipart/mixed; boundary=c\n\n--c\nContent-Type: application/http\n\nPOST https://" + tableHost + "/t HTTP/1.1\n\n{}\n--c--\n--b--\n")},

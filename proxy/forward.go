@@ -123,6 +123,7 @@ func (x *exchange) forward() *problem {
 	}
 	if x.base != nil {
 		x.mapSources()
+		x.mapBatch()
 	}
 	if x.settings.logins.Names(x.call.Host) {
 		if answered, p := x.login(); answered || p != nil {

@@ -150,6 +150,17 @@ func (x *exchange) mapSources() {
 	}
 }
 
+// mapBatch has the batch that an SDK writes to a base URL be the one that it
+// means. What is judged is what is sent.
+func (x *exchange) mapBatch() {
+	if x.base.gateway == nil || !x.base.gateway.Service.IsStorage() {
+		return
+	}
+	if query, ok := azure.AccountBatch(&x.call); ok {
+		x.call.Query = query
+	}
+}
+
 // mapHeader maps a header's URL, which may be relative to the upstream's root.
 func (b *baseURL) mapHeader(link string) string {
 	if mapped, ok := b.mapURL(link); ok {

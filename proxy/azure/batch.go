@@ -136,6 +136,23 @@ func (b *Batch) Rewrite(heads [][]byte) [][]byte {
 	return append(pieces, b.body[from:])
 }
 
+// AccountBatch gives the query of a batch to the account in place of one to a
+// container without a name, false for any other call. The SDK for JavaScript
+// writes the latter on a base URL, whose path it takes for a container.
+func AccountBatch(c *Call) (query string, ok bool) {
+	q := queryView(c.Query)
+	if c.Method != http.MethodPost || c.Path != "/" || !q.is("comp", "batch") || !q.is("restype", "container") {
+		return "", false
+	}
+	var kept []string
+	for name, value := range params(c.Query) {
+		if !readsAs(name, "restype") {
+			kept = append(kept, name+"="+value)
+		}
+	}
+	return strings.Join(kept, "&"), true
+}
+
 // batchReader reads one batch.
 type batchReader struct {
 	carrier *Call

@@ -27,8 +27,9 @@ type ARMOptions struct {
 }
 
 // ResourceManager is Azure Resource Manager (https://learn.microsoft.com/rest/api/resources/)
-// as far as it takes to see paging and long-running operations: subscriptions,
-// resource groups, and resources of any type whose creation takes a while. It
+// as far as it takes to see paging, long-running operations and batches:
+// subscriptions, resource groups, and resources of any type whose creation takes
+// a while. It
 // is an http.Handler and may be used concurrently.
 type ResourceManager struct {
 	o ARMOptions
@@ -121,6 +122,9 @@ func (m *ResourceManager) challenge(w http.ResponseWriter, err error) {
 func (m *ResourceManager) dispatch(w http.ResponseWriter, r *http.Request) (status int, answer any, err error) {
 	path := strings.Split(strings.Trim(r.URL.Path, "/"), "/")
 	lower := strings.Split(strings.ToLower(strings.Trim(r.URL.Path, "/")), "/")
+	if r.Method == http.MethodPost && len(lower) == 1 && lower[0] == "batch" {
+		return m.serveBatch(r)
+	}
 	if lower[0] != "subscriptions" {
 		return 0, nil, &problem{http.StatusNotFound, "NotFound", "There is nothing at " + r.URL.Path + "."}
 	}

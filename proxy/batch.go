@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/bearerd/bearerd/cache"
 	"github.com/bearerd/bearerd/imds"
@@ -126,6 +127,12 @@ func busy() *problem {
 	p := problemf(http.StatusServiceUnavailable, CodeBusy, "the bodies of other calls fill the memory for them; try again, or raise limits.spool_total")
 	p.retryAfter = retryBusy
 	return p
+}
+
+// mints reports whether a call of the batch, of which there may be none, gives a
+// credential.
+func (b *batch) mints() bool {
+	return b != nil && slices.ContainsFunc(b.decisions, func(d route.Decision) bool { return d.Operation.Mints })
 }
 
 // isRewritten reports whether the body is another than the caller's.

@@ -12,6 +12,9 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
 	"github.com/bearerd/bearerd/cache"
 	"github.com/bearerd/bearerd/imds"
 	"github.com/bearerd/bearerd/proxy/route"
@@ -282,6 +285,24 @@ func TestBatchesAreBoundedTogether(t *testing.T) {
 	}
 	if free := w.server.spools.free.Load(); free != 100 {
 		t.Errorf("%d bytes are free", free)
+	}
+}
+
+// A key that is asked for within a batch is marked in the log like any other.
+func TestBatchThatGivesACredentialIsMarked(t *testing.T) {
+	up := &bodies{}
+	w := newWorld(t, up.handle, withRoutes(t, route.Rule{Service: "arm", Operations: []string{"arm.batch", "arm.storageaccount.listkeys", "arm.subscription.read"}}))
+	for target, want := range map[string]bool{"/subscriptions/0/resourceGroups/g/providers/Microsoft.Storage/storageAccounts/a/listKeys": true, "/subscriptions/0/": false} {
+		method := map[bool]string{true: "POST", false: "GET"}[want]
+		if answer, text := w.batchTo("https://"+armHost+"/batch", "application/json", `{"requests":[{"httpMethod":"`+method+`","url":"`+target+`"}]}`); answer.StatusCode != http.StatusAccepted {
+			t.Fatalf("%s: %d %s", target, answer.StatusCode, text)
+		}
+		batches := func() *observer.ObservedLogs { return w.logs.FilterField(zap.String("operation", "arm.batch")) }
+		eventually(t, "the call is logged", func() bool { return batches().Len() > 0 })
+		if line := batches().All()[0].ContextMap(); line["mints"] == true != want {
+			t.Errorf("%s: %v", target, line)
+		}
+		w.logs.TakeAll()
 	}
 }
 

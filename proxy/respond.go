@@ -169,7 +169,7 @@ func (x *exchange) finish() {
 	if x.batch != nil {
 		fields = append(fields, zap.Int("calls", len(x.batch.decisions)))
 	}
-	if op.Mints {
+	if op.Mints || x.batch.mints() {
 		fields = append(fields, zap.Bool("mints", true))
 	}
 	if x.loggedIn.Result != "" {

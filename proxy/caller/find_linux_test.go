@@ -1,6 +1,7 @@
 package caller
 
 import (
+	"encoding/binary"
 	"net"
 	"net/netip"
 	"os"
@@ -298,4 +299,38 @@ func TestUsersWithoutANumberAreUnknown(t *testing.T) {
 	if c := f.Find(conn, netip.AddrPort{}); c.Known {
 		t.Error(c)
 	}
+}
+
+// FuzzAnswer holds: no answer but the kernel's about an open socket of a process
+// makes anybody known.
+func FuzzAnswer(f *testing.F) {
+	whole := make([]byte, headerSize+answerSize+12)
+	native := binary.NativeEndian
+	native.PutUint32(whole, uint32(len(whole)))
+	native.PutUint16(whole[4:], unix.SOCK_DIAG_BY_FAMILY)
+	whole[headerSize+1] = established
+	binary.BigEndian.PutUint16(whole[headerSize+4:], 1)
+	binary.BigEndian.PutUint16(whole[headerSize+6:], 2)
+	native.PutUint32(whole[headerSize+68:], 99)
+	native.PutUint16(whole[headerSize+answerSize:], 12)
+	native.PutUint16(whole[headerSize+answerSize+2:], attrCgroup)
+	native.PutUint64(whole[headerSize+answerSize+4:], 4711)
+	if s, err := parseAnswer(whole, 1, 2); err != nil || !s.owned() || s.cgroup != 4711 {
+		f.Fatalf("%+v, %v", s, err)
+	}
+	f.Add(whole)
+	others := slices.Clone(whole)
+	others[headerSize+7] = 3 // another port
+	f.Add(others)
+	f.Add(whole[:headerSize+answerSize])
+	f.Add(whole[:headerSize+4])
+	f.Fuzz(func(t *testing.T, b []byte) {
+		s, err := parseAnswer(b, 1, 2)
+		if err != nil || !s.owned() {
+			return
+		}
+		if len(b) < headerSize+answerSize || native.Uint32(b[headerSize+68:]) == 0 || b[headerSize+5] != 1 || b[headerSize+7] != 2 {
+			t.Errorf("%x made %+v", b, s)
+		}
+	})
 }

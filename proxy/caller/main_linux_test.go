@@ -96,6 +96,17 @@ func accept(tb testing.TB, l net.Listener) net.Conn {
 	return conn
 }
 
+// pairOn connects to l, and gives the accepted connection.
+func pairOn(tb testing.TB, l net.Listener) net.Conn {
+	tb.Helper()
+	client, err := net.Dial(l.Addr().Network(), l.Addr().String())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { client.Close() })
+	return accept(tb, l)
+}
+
 // stranger gives a Finder to which the test's own process is somebody else.
 func stranger() *Finder {
 	f := New()

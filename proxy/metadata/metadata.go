@@ -116,7 +116,7 @@ func (h *handler) answer(r *http.Request) (audience string, token *imds.Token, n
 	if no != nil {
 		return "", nil, no
 	}
-	key, no := h.chooseFor(caller.OfRequest(r), query)
+	key, no := h.choose(caller.OfRequest(r), query)
 	if no != nil {
 		return "", nil, no
 	}
@@ -183,49 +183,19 @@ func parse(raw string) (map[string]string, *refusal) {
 	return query, nil
 }
 
-// chooseFor finds the token that a query asks for among those that its caller may
+// choose finds the token that a query asks for among those that its caller may
 // have.
-func (h *handler) chooseFor(who *caller.Caller, query map[string]string) (cache.Key, *refusal) {
-	allowed := h.o.Allowed()
-	permitted := slices.DeleteFunc(slices.Clone(allowed), func(k cache.Key) bool { return !h.o.Permits(who, k) })
-	key, no := choose(query, permitted)
-	if no == nil || len(permitted) == len(allowed) {
-		return key, no
-	}
-	if _, others := choose(query, allowed); others == nil {
-		h.o.Logger.Info("token refused, for it is other callers'", zap.Stringer("caller", who))
-		no = &refusal{status: http.StatusForbidden, code: "access_denied",
-			description: fmt.Sprintf("the caller is %s, and the routes of bearerd that have this token are for others", who)}
-	}
-	return cache.Key{}, no
-}
-
-// choose finds the allowed token that a query asks for. Clients write an
-// audience with and without its closing slash.
-func choose(query map[string]string, allowed []cache.Key) (cache.Key, *refusal) {
-	trimmed := strings.TrimSuffix(query["resource"], "/")
-	var candidates []cache.Key
-	for _, k := range allowed {
-		if strings.TrimSuffix(k.Audience, "/") == trimmed {
-			candidates = append(candidates, k)
-		}
-	}
-	if len(candidates) == 0 {
-		return cache.Key{}, bad("invalid_resource", "AADSTS500011: no route of bearerd has this audience; ask for one that a route has, or add a route")
-	}
-	matches, no := selector(query)
+func (h *handler) choose(who *caller.Caller, query map[string]string) (cache.Key, *refusal) {
+	found, no := find(query, h.o.Allowed())
 	if no != nil {
 		return cache.Key{}, no
 	}
-	var found []cache.Key
-	for _, k := range candidates {
-		if matches(k.Identity) {
-			found = append(found, k)
-		}
-	}
+	found = slices.DeleteFunc(found, func(k cache.Key) bool { return !h.o.Permits(who, k) })
 	switch len(found) {
 	case 0:
-		return cache.Key{}, bad("invalid_request", "Identity not found: no route of bearerd has it for this audience")
+		h.o.Logger.Info("a token was refused, for its routes are for other callers", zap.Stringer("caller", who))
+		return cache.Key{}, &refusal{status: http.StatusForbidden, code: "access_denied",
+			description: fmt.Sprintf("the caller is %s, and the routes of bearerd that have this token are for others", who)}
 	case 1:
 		return found[0], nil
 	}
@@ -235,6 +205,30 @@ func choose(query map[string]string, allowed []cache.Key) (cache.Key, *refusal) 
 		}
 	}
 	return cache.Key{}, bad("invalid_request", "Multiple user assigned identities exist, please specify the clientId / resourceId of the identity in the token request")
+}
+
+// find gives the allowed tokens that a query may mean, one at least. Clients
+// write an audience with and without its closing slash.
+func find(query map[string]string, allowed []cache.Key) ([]cache.Key, *refusal) {
+	trimmed := strings.TrimSuffix(query["resource"], "/")
+	var candidates []cache.Key
+	for _, k := range allowed {
+		if strings.TrimSuffix(k.Audience, "/") == trimmed {
+			candidates = append(candidates, k)
+		}
+	}
+	if len(candidates) == 0 {
+		return nil, bad("invalid_resource", "AADSTS500011: no route of bearerd has this audience; ask for one that a route has, or add a route")
+	}
+	matches, no := selector(query)
+	if no != nil {
+		return nil, no
+	}
+	found := slices.DeleteFunc(candidates, func(k cache.Key) bool { return !matches(k.Identity) })
+	if len(found) == 0 {
+		return nil, bad("invalid_request", "Identity not found: no route of bearerd has it for this audience")
+	}
+	return found, nil
 }
 
 // selector gives the identities that a query means: the one whose id it names,

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/bearerd/bearerd/proxy/azure"
+	"github.com/bearerd/bearerd/proxy/caller"
 )
 
 // call makes one of "PUT https://host/path?query", with the fields that follow
@@ -173,15 +174,15 @@ func TestDecideDoesNotAllocate(t *testing.T) {
 	table := compile(t,
 		Rule{Service: "keyvault", Operations: []string{"keyvault.secret.*"}},
 		Rule{Service: "storage", Methods: []string{"GET"}, Paths: []string{"/c/**"}, Operations: []string{"storage.blob.*"}},
-		Rule{Service: "arm", Methods: []string{"GET"}},
+		Rule{Service: "arm", Methods: []string{"GET"}, Callers: caller.Names{Users: []caller.Account{{ID: 1}, {ID: 7}}}},
 	)
-	now := time.Now()
+	now, who := time.Now(), &caller.Caller{Known: true, UID: 7}
 	for _, request := range []string{"GET " + vaultURL + "/secrets/db?api-version=7.4", "GET " + blobURL + "/c/b", "GET " + vmURL} {
 		c := call(request)
-		if d := table.Decide(c, nil, now); d.Action != Inject {
+		if d := table.Decide(c, who, now); d.Action != Inject {
 			t.Fatalf("%s: %s", request, d.Reason)
 		}
-		if n := testing.AllocsPerRun(100, func() { table.Decide(c, nil, now) }); n != 0 {
+		if n := testing.AllocsPerRun(100, func() { table.Decide(c, who, now) }); n != 0 {
 			t.Errorf("%s: %v allocations", request, n)
 		}
 	}

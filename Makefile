@@ -51,9 +51,9 @@ fuzz:
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
-# bearerd beside nginx, HAProxy and a plain ReverseProxy; its token cache beside the clients of Azure's SDKs.
+# bearerd beside nginx, HAProxy and a plain ReverseProxy; its token cache beside the clients of Azure's SDKs; its splice beside a plain relay.
 compare: peers
-	cd test/bench && $(GO) run . && $(GO) test -count=1 -run TestTokenClients -v .
+	cd test/bench && $(GO) run . && $(GO) test -count=1 -run "TestTokenClients|TestSplice" -v .
 
 cover:
 	$(GO) test -coverprofile=cover.prof -coverpkg=./... ./...

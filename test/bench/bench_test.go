@@ -9,10 +9,15 @@ import (
 	"time"
 )
 
-// The plain ReverseProxy is this test binary again.
+// The plain ReverseProxy is this test binary again, as are what passes
+// connections on.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == reverseProxyCommand {
 		fmt.Fprintln(os.Stderr, serveReverseProxy(os.Args[2:]))
+		os.Exit(1)
+	}
+	if len(os.Args) > 1 && (os.Args[1] == spliceCommand || os.Args[1] == relayCommand) {
+		fmt.Fprintln(os.Stderr, servePassing(os.Args[1:]))
 		os.Exit(1)
 	}
 	os.Exit(m.Run())

@@ -71,8 +71,8 @@ func (s socket) owned() bool {
 	return false
 }
 
-// ask sends the request on a socket of its own. It costs 4 µs to open, and no
-// answer can be taken for that to another question.
+// ask sends the request on a socket of its own, so that no answer can be taken
+// for that to another question.
 func ask(client, server netip.AddrPort) (s socket, err error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_SOCK_DIAG)
 	if err != nil {

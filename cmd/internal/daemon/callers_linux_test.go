@@ -203,11 +203,17 @@ func TestReloadChangesWhoMayCall(t *testing.T) {
 	if a := callAs(t, payrollUser, call); a.Status != http.StatusForbidden {
 		t.Errorf("%+v", a)
 	}
-	r.edit("groups: [20003]", "users: [20003]")
+	r.edit("groups: [20003]", "users: [20003, 0]")
 	if err := r.Reload(); err != nil {
 		t.Fatal(err)
 	}
 	if a := callAs(t, strangerUser, call); a.Status != http.StatusOK {
 		t.Errorf("%+v", a)
+	}
+	if a := callAs(t, 0, call); a.Status != http.StatusForbidden {
+		t.Errorf("%+v", a)
+	}
+	if !strings.Contains(r.log.String(), `"a route names bearerd's own user, which is never a caller; run bearerd as a user of its own","route":"payroll (routes[0])"`) {
+		t.Error("nobody is told that root cannot call")
 	}
 }

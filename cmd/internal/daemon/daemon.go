@@ -328,6 +328,12 @@ func (d *Daemon) warn(c *Config) {
 	for _, warning := range c.Warnings() {
 		d.log.Warn(warning)
 	}
+	own := uint32(os.Geteuid())
+	for _, r := range d.state.Load().routes.Routes() {
+		if slices.ContainsFunc(r.Callers.Users, func(a caller.Account) bool { return a.ID == own }) {
+			d.log.Warn("a route names bearerd's own user, which is never a caller; run bearerd as a user of its own", zap.Stringer("route", r))
+		}
+	}
 }
 
 // serveHTTP gives no error where the server was told to end.

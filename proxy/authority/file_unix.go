@@ -37,10 +37,11 @@ func checkDir(path string, dir fs.FileInfo) error {
 }
 
 // checkKeyMode says why strangers can have a key that the operator provides. A
-// group may read it, as ssl-cert does on Debian and fsGroup on Kubernetes.
-func checkKeyMode(path string, key fs.FileInfo) error {
+// group may read it, as ssl-cert does on Debian and fsGroup on Kubernetes. hint is
+// what to do where a stranger has read it.
+func checkKeyMode(path string, key fs.FileInfo, hint string) error {
 	if mode := key.Mode().Perm(); mode&0o027 != 0 {
-		return fmt.Errorf("%s has mode %04o, so that others have the key; run `chmod 600 %[1]s` (or 640), and if a stranger can have read it, %[3]s", path, mode, providedHint)
+		return fmt.Errorf("%s has mode %04o, so that others have the key; run `chmod 600 %[1]s` (or 640), and if a stranger can have read it, %[3]s", path, mode, hint)
 	}
 	return nil
 }

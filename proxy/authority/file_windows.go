@@ -18,7 +18,7 @@ func checkPrivate(string, fs.FileInfo, fs.FileInfo) error { return nil }
 func checkDir(string, fs.FileInfo) error { return nil }
 
 // checkKeyMode does nothing, for the same reason.
-func checkKeyMode(string, fs.FileInfo) error { return nil }
+func checkKeyMode(string, fs.FileInfo, string) error { return nil }
 
 // tryLock takes an exclusive lock that ends with the handle or the process.
 func tryLock(handle *os.File) (bool, error) {

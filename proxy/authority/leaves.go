@@ -69,11 +69,7 @@ func newLeaves(prefix string, limit int, i *issuer, log *zap.Logger, g *gauge) *
 	for n := range l.slots {
 		l.slots[n] = make(chan struct{}, 1)
 	}
-	// certmagic reports every step; failures are enough.
-	quiet := log.Named("certmagic")
-	if quiet.Core().Enabled(zap.WarnLevel) {
-		quiet = quiet.WithOptions(zap.IncreaseLevel(zap.WarnLevel))
-	}
+	quiet := quietLogger(log)
 	l.cache = certmagic.NewCache(certmagic.CacheOptions{
 		GetConfigForCert: func(certmagic.Certificate) (*certmagic.Config, error) { return l.config, nil },
 		Capacity:         limit,
@@ -98,6 +94,15 @@ func newLeaves(prefix string, limit int, i *issuer, log *zap.Logger, g *gauge) *
 	}
 	l.config = certmagic.New(l.cache, config)
 	return l
+}
+
+// quietLogger leaves certmagic's failures; it reports every step.
+func quietLogger(log *zap.Logger) *zap.Logger {
+	quiet := log.Named("certmagic")
+	if quiet.Core().Enabled(zap.WarnLevel) {
+		quiet = quiet.WithOptions(zap.IncreaseLevel(zap.WarnLevel))
+	}
+	return quiet
 }
 
 // get gives the leaf of prefix + key, made if there is none.

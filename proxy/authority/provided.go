@@ -65,7 +65,7 @@ func readKey(path string) (crypto.Signer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w; name a PEM file that bearerd's user can read", err)
 	}
-	if err := checkKeyMode(path, info); err != nil {
+	if err := checkKeyMode(path, info, providedHint); err != nil {
 		return nil, err
 	}
 	data, err := os.ReadFile(path)

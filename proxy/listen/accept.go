@@ -110,10 +110,15 @@ func isFatal(err error) bool {
 // wrap makes release run when conn is first closed. What conn can do beyond
 // net.Conn stays: io.Copy between sockets is then a splice in the kernel.
 func wrap(conn net.Conn, who *caller.Caller, release func()) net.Conn {
-	if c, ok := conn.(*net.UnixConn); ok {
-		return &unixConn{UnixConn: c, who: who, release: sync.OnceFunc(release)}
+	release = sync.OnceFunc(release)
+	switch c := conn.(type) {
+	case *net.UnixConn:
+		return &unixConn{UnixConn: c, who: who, release: release}
+	case *balancedConn:
+		c.who, c.release = who, release
+		return c
 	}
-	return &tcpConn{TCPConn: conn.(*net.TCPConn), who: who, release: sync.OnceFunc(release)}
+	return &tcpConn{TCPConn: conn.(*net.TCPConn), who: who, release: release}
 }
 
 type tcpConn struct {

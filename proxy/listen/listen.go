@@ -34,6 +34,13 @@ type Options struct {
 	Observer             Observer    // nil: nobody is told of connections
 	// Callers finds out who connected, for caller.Of to tell; nil: nobody looks.
 	Callers *caller.Finder
+	// HeaderFrom are the load balancers whose TCP connections must begin with the
+	// PROXY protocol's header, version 2, and have the remote address that it
+	// tells. Empty: nobody's.
+	HeaderFrom []netip.Prefix
+	// HeaderRefused is told of each connection that was closed because its header
+	// is missing or wrong, from any goroutine. Nil: nobody is told.
+	HeaderRefused func(balancer netip.Addr, err error)
 	// AcceptFailed is told of each failure to accept a connection, from the
 	// goroutine that calls Accept. The listener goes on by itself. Nil: nobody is told.
 	AcceptFailed func(error)
@@ -74,6 +81,12 @@ func Open(ctx context.Context, o Options) (*Listener, error) {
 	inner, err := openTCP(ctx, o.Address, o.InsecureAllowNetwork)
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", o.Address, err)
+	}
+	if len(o.HeaderFrom) > 0 {
+		if o.HeaderRefused == nil {
+			o.HeaderRefused = func(netip.Addr, error) {}
+		}
+		inner = newHeaders(inner, o.HeaderFrom, o.HeaderRefused)
 	}
 	return newListener(inner, o, func() error { return nil }), nil
 }

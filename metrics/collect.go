@@ -111,6 +111,49 @@ func (c *throttleCollector) Collect(ch chan<- prometheus.Metric) {
 	ch <- prometheus.MustNewConstMetric(c.pausedUntil, prometheus.GaugeValue, unixSeconds(pausedUntil))
 }
 
+// CertificateSample is what the metrics tell of a listener's own certificate.
+type CertificateSample struct {
+	Listener string    // its address, as configured
+	Expires  time.Time // zero: there is none yet
+	Failing  bool      // the last attempt to get or read one failed
+}
+
+// CollectCertificates sets who is asked, at each scrape, which certificates the
+// listeners show as their own. It must answer at once.
+func (m *Metrics) CollectCertificates(samples func() []CertificateSample) {
+	m.certificates.Store(&samples)
+}
+
+// certificateCollector makes metrics of the samples of the moment.
+type certificateCollector struct {
+	samples *atomic.Pointer[func() []CertificateSample]
+	expiry  *prometheus.Desc
+	failing *prometheus.Desc
+}
+
+// Describe implements prometheus.Collector.
+func (c *certificateCollector) Describe(ch chan<- *prometheus.Desc) {
+	ch <- c.expiry
+	ch <- c.failing
+}
+
+// Collect implements prometheus.Collector.
+func (c *certificateCollector) Collect(ch chan<- prometheus.Metric) {
+	samples := c.samples.Load()
+	if samples == nil {
+		return
+	}
+	for _, s := range (*samples)() {
+		failing := 0.0
+		if s.Failing {
+			failing = 1
+		}
+		name := strings.ToValidUTF8(s.Listener, "\uFFFD")
+		ch <- prometheus.MustNewConstMetric(c.expiry, prometheus.GaugeValue, unixSeconds(s.Expires), name)
+		ch <- prometheus.MustNewConstMetric(c.failing, prometheus.GaugeValue, failing, name)
+	}
+}
+
 // unixSeconds gives 0 for no time.
 func unixSeconds(t time.Time) float64 {
 	if t.IsZero() {

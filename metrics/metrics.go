@@ -65,6 +65,7 @@ type Metrics struct {
 	throttlePausedFor prometheus.Counter
 
 	authorityExpiry prometheus.Gauge
+	certificates    atomic.Pointer[func() []CertificateSample]
 
 	reloadSuccessful prometheus.Gauge
 	reloadTimestamp  prometheus.Gauge
@@ -159,6 +160,13 @@ func New(version string) *Metrics {
 
 	m.AuthorityLeaves = b.gauge("authority_leaves", "Certificates for intercepted hosts that are in memory.")
 	m.authorityExpiry = b.gauge("authority_expiry_timestamp_seconds", "When the local authority ends, in Unix time; 0 where there is none.")
+	b.registry.MustRegister(&certificateCollector{
+		samples: &m.certificates,
+		expiry: b.desc(KindGauge, "listener_certificate_expiry_timestamp_seconds",
+			"When the certificate that a listener shows as its own ends, in Unix time; 0 while there is none.", listener),
+		failing: b.desc(KindGauge, "listener_certificate_failing",
+			"1 while the last attempt to get, renew or read the listener's certificate failed, else 0.", listener),
+	})
 
 	m.reloadSuccessful = b.gauge("config_last_reload_successful", "1 if the last attempt to load the configuration succeeded, 0 if it failed.")
 	m.reloadTimestamp = b.gauge("config_last_reload_success_timestamp_seconds", "When the configuration in use was loaded, in Unix time.")

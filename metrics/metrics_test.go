@@ -36,6 +36,9 @@ func used() *Metrics {
 		}}
 	})
 	m.CollectThrottle(func() (time.Time, float64) { return time.Unix(1_700_000_060, 0), 2.5 })
+	m.CollectCertificates(func() []CertificateSample {
+		return []CertificateSample{{Listener: "10.0.0.4:8443", Expires: time.Unix(1_750_000_000, 0)}, {Listener: "10.0.0.4:443", Failing: true}}
+	})
 	return m
 }
 
@@ -159,6 +162,10 @@ func TestCounts(t *testing.T) {
 		`bearerd_connections_open{listener="127.0.0.1:8180"}`:                                                         1,
 		`bearerd_connections_accepted_total{listener="127.0.0.1:8180"}`:                                               2,
 		`bearerd_authority_expiry_timestamp_seconds`:                                                                  1_800_000_000,
+		`bearerd_listener_certificate_expiry_timestamp_seconds{listener="10.0.0.4:8443"}`:                             1_750_000_000,
+		`bearerd_listener_certificate_failing{listener="10.0.0.4:8443"}`:                                              0,
+		`bearerd_listener_certificate_expiry_timestamp_seconds{listener="10.0.0.4:443"}`:                              0,
+		`bearerd_listener_certificate_failing{listener="10.0.0.4:443"}`:                                               1,
 		`bearerd_config_last_reload_successful`:                                                                       0,
 		`bearerd_config_last_reload_success_timestamp_seconds`:                                                        1_700_000_000,
 		`bearerd_token_expiry_timestamp_seconds{audience="https://vault.azure.net",identity="system-assigned"}`:       1_700_086_400,

@@ -4,15 +4,12 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
-	"errors"
 	"io"
 	"net"
 	"net/http"
 	"strconv"
 	"strings"
 	"sync"
-
-	"go.uber.org/zap"
 
 	"github.com/bearerd/bearerd/proxy/azure"
 	"github.com/bearerd/bearerd/proxy/caller"
@@ -64,7 +61,7 @@ func (x *exchange) intercept(host string, port uint16) *problem {
 		x.s.inner.offer(conn)
 		return nil
 	}
-	x.s.inner.offer(tls.Server(conn, x.s.innerTLS))
+	x.s.inner.offer(tls.Server(conn, x.r.Context().Value(interceptionKey{}).(*tls.Config)))
 	return nil
 }
 
@@ -199,20 +196,6 @@ func misdirected(what, got string, conn *callerConn) *problem {
 func sameHost(authority string, conn *callerConn) bool {
 	host, port, err := azure.NormalizeHost(authority)
 	return err == nil && host == conn.host && (port == 0 || port == conn.port)
-}
-
-// leafFor gives the certificate that an intercepted caller sees: the target's,
-// whatever SNI says.
-func (s *Server) leafFor(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-	conn := targetOf(hello.Conn)
-	if conn == nil {
-		return nil, errors.New("proxy: a TLS connection without a target")
-	}
-	leaf, err := s.authority.Leaf(hello.Context(), conn.host)
-	if err != nil {
-		s.log.Warn("no certificate for an intercepted host", zap.String("host", conn.host), zap.Error(err))
-	}
-	return leaf, err
 }
 
 // innerListener feeds the inner server: connections are offered, not accepted

@@ -228,7 +228,7 @@ func newWorld(t testing.TB, handler http.HandlerFunc, options ...worldOption) *w
 		t.Fatal(err)
 	}
 	w.addr = l.Addr().String()
-	go func() { w.served <- w.server.Serve(l) }()
+	go func() { w.served <- w.server.Serve(l, Interception{}) }()
 	t.Cleanup(func() {
 		w.server.Close()
 		if err := <-w.served; err != nil {

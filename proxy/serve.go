@@ -115,7 +115,6 @@ type Server struct {
 
 	outer     *http.Server
 	inner     *innerListener
-	innerTLS  *tls.Config
 	innerHTTP *http.Server
 	innerDone chan struct{}
 	cancel    context.CancelFunc
@@ -173,11 +172,6 @@ func New(o Options) (*Server, error) {
 	s.outer.ConnState = s.unrouted.connState
 	s.innerHTTP = newHTTPServer(ctx, s.serveIntercepted, o.Limits, errorLog)
 	s.innerHTTP.ConnContext = connContext
-	s.innerTLS = &tls.Config{
-		MinVersion:     tls.VersionTLS12,
-		NextProtos:     []string{"h2", "http/1.1"},
-		GetCertificate: s.leafFor,
-	}
 	go func() {
 		defer close(s.innerDone)
 		// It ends with the listener only, which Shutdown closes.
@@ -191,10 +185,15 @@ func newHTTPServer(ctx context.Context, h http.HandlerFunc, l Limits, errorLog *
 		Handler: h,
 		// Else net/http would answer "OPTIONS *" past every check.
 		DisableGeneralOptionsHandler: true,
-		BaseContext:                  func(net.Listener) context.Context { return ctx },
-		MaxHeaderBytes:               l.HeaderBytes,
-		ReadHeaderTimeout:            l.HeaderTimeout, // of a TLS handshake too
-		IdleTimeout:                  l.IdleTimeout,
+		BaseContext: func(l net.Listener) context.Context {
+			if o, ok := l.(*opened); ok {
+				return context.WithValue(ctx, interceptionKey{}, o.interception)
+			}
+			return ctx
+		},
+		MaxHeaderBytes:    l.HeaderBytes,
+		ReadHeaderTimeout: l.HeaderTimeout, // of a TLS handshake too
+		IdleTimeout:       l.IdleTimeout,
 		HTTP2: &http.HTTP2Config{
 			MaxConcurrentStreams:          l.Streams,
 			MaxReceiveBufferPerConnection: connectionWindow,
@@ -204,12 +203,19 @@ func newHTTPServer(ctx context.Context, h http.HandlerFunc, l Limits, errorLog *
 	}
 }
 
-// Serve answers callers on l until Shutdown or Close, and then gives nil.
-func (s *Server) Serve(l net.Listener) error {
-	if err := s.outer.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+// Serve answers callers on l until Shutdown or Close, and then gives nil. How
+// the TLS of those whose calls are intercepted is spoken, i says.
+func (s *Server) Serve(l net.Listener, i Interception) error {
+	if err := s.outer.Serve(&opened{l, s.newInterception(i)}); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil
+}
+
+// opened is a listener and how the calls that come in by it are intercepted.
+type opened struct {
+	net.Listener
+	interception *tls.Config
 }
 
 // Shutdown stops accepting, waits for the requests under way until ctx ends,

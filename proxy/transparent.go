@@ -29,6 +29,8 @@ type TransparentOptions struct {
 	// Host is the one host of callers that name none, as azure.NormalizeHost
 	// gives it. Empty: there is none.
 	Host string
+	// Interception is how TLS is spoken to callers whose calls are intercepted.
+	Interception Interception
 	// Destination tells where a connection was meant to go, and whether a
 	// redirect sent it here instead; nil: listen.Destination.
 	Destination func(net.Conn) (at netip.AddrPort, redirected bool)
@@ -44,6 +46,7 @@ func (s *Server) ServeTransparent(l net.Listener, o TransparentOptions) error {
 	if !s.transparent.add(l) {
 		return nil
 	}
+	interception := s.newInterception(o.Interception)
 	for {
 		conn, err := l.Accept()
 		if err != nil {
@@ -52,7 +55,7 @@ func (s *Server) ServeTransparent(l net.Listener, o TransparentOptions) error {
 			}
 			return err
 		}
-		go s.serveArrival(conn, o)
+		go s.serveArrival(conn, o, interception)
 	}
 }
 
@@ -110,6 +113,7 @@ type arrival struct {
 	s          *Server
 	settings   *snapshot // those of its start
 	conn       net.Conn
+	tls        *tls.Config    // of intercepted callers
 	at         netip.AddrPort // where it was meant to go
 	redirected bool           // false: a name leads here, and there is nowhere else
 	sniffer    listen.Sniffer
@@ -120,7 +124,7 @@ type arrival struct {
 	received, sent int64 // of a splice
 }
 
-func (s *Server) serveArrival(conn net.Conn, o TransparentOptions) {
+func (s *Server) serveArrival(conn net.Conn, o TransparentOptions, interception *tls.Config) {
 	if !s.handlers.enter() {
 		conn.Close()
 		return
@@ -128,7 +132,7 @@ func (s *Server) serveArrival(conn net.Conn, o TransparentOptions) {
 	defer s.handlers.leave()
 	release := context.AfterFunc(s.base, func() { conn.Close() })
 	defer release()
-	a := &arrival{s: s, settings: s.settings.Load(), conn: conn, started: s.now()}
+	a := &arrival{s: s, tls: interception, settings: s.settings.Load(), conn: conn, started: s.now()}
 	a.at, a.redirected = o.Destination(conn)
 	result, err := a.decide(o.Host)
 	switch result {
@@ -242,7 +246,7 @@ func (a *arrival) intercept() {
 	a.allow(0)
 	conn := &callerConn{Conn: a.conn, host: a.host, port: a.at.Port(), steering: steeredTransparently, who: caller.Of(a.conn), early: a.sniffer.Bytes()}
 	if a.sniffer.Opening().Protocol == listen.ProtocolTLS {
-		a.s.inner.offer(tls.Server(conn, a.s.innerTLS))
+		a.s.inner.offer(tls.Server(conn, a.tls))
 	} else {
 		a.s.inner.offer(conn)
 	}

@@ -59,7 +59,7 @@ func AuthorityOptions(c *Config, table *route.Table) authority.Options {
 	suffixes, hosts := table.Domains()
 	o := authority.Options{
 		Dir: c.StateDir, CertFile: c.Authority.CertFile, KeyFile: c.Authority.KeyFile,
-		Permit: slices.Concat(hosts, c.Authority.Permit), Wildcards: suffixes,
+		Permit: slices.Concat(hosts, c.Authority.Permit, c.signedNames()), Wildcards: suffixes,
 	}
 	if c.Entra.answers() {
 		o.Permit = append(o.Permit, c.LikelyCloud().Logins()...)

@@ -56,7 +56,45 @@ type Listener struct {
 	// InsecureAllowNetwork is set where everybody who reaches the address may
 	// use the machine's identity. Without it, TCP addresses are loopback's.
 	InsecureAllowNetwork bool
+	TLS                  TLS
+	// ProxyProtocolFrom are the load balancers whose PROXY protocol header, which
+	// each of their connections must then begin with, tells the caller's address.
+	ProxyProtocolFrom []netip.Prefix
 }
+
+// TLS is how a listener's callers are spoken to: MinVersion and RSA hold for
+// every TLS on it, the intercepted calls' included. The listener itself speaks
+// TLS where it has a certificate of its own (IsServed).
+type TLS struct {
+	MinVersion uint16 // default TLS 1.2
+	RSA        bool   // take clients that know neither ECDSA nor key exchange with forward secrecy
+	// The certificate is that of CertFile and KeyFile, or the local authority's
+	// for Config.Names, or ACME's; at most one of them.
+	CertFile, KeyFile string
+	Authority         bool
+	ACME              ACME
+	ClientCA          string // file of the authorities whose certificates callers must show; empty: none
+}
+
+// ACME is where a listener's certificate is ordered.
+type ACME struct {
+	Directory string   // URL; empty: there is no ACME
+	Email     string   // the account's contact; may be empty
+	Domains   []string // in lower case
+	EAB       EAB
+	// HTTPAddress answers HTTP-01 while a challenge is under way; not valid:
+	// TLS-ALPN-01 on the listener itself.
+	HTTPAddress netip.AddrPort
+}
+
+// EAB is the external account that the ACME account is bound to; both or none.
+type EAB struct {
+	KeyID   string
+	KeyFile string
+}
+
+// IsServed reports whether the listener itself speaks TLS.
+func (t *TLS) IsServed() bool { return t.CertFile != "" || t.Authority || t.ACME.Directory != "" }
 
 // Mode is what a listener answers.
 type Mode uint8

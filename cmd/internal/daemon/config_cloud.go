@@ -112,10 +112,11 @@ func (c *Config) Logins(cloud *azure.Cloud, table *route.Table) (*entra.Logins, 
 func (c *Config) Warnings() []string {
 	s := source{file: c.source.file, keys: c.source.keys}
 	for i, l := range c.Listen {
-		if !l.Address.IsLocal() {
+		if !l.Address.IsLocal() && !l.asksCallers() {
 			s.fail(fmt.Sprintf("listen[%d].address", i), "whoever reaches %s over the network can use this machine's identity; let a firewall keep strangers out", l.Address)
 		}
 	}
+	c.warnOfOldTLS(&s)
 	if !c.Admin.Address.IsLocal() {
 		s.fail("admin.address", "whoever reaches %s over the network sees the routes, the identities and the metrics; let a firewall keep strangers out", c.Admin.Address)
 	}

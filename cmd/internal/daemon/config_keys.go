@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"crypto/tls"
 	"net/netip"
 	"time"
 
@@ -61,28 +62,34 @@ func (c *Config) keys() object {
 }
 
 func (l *Listener) keys() object {
-	min, rsa := "1.2", false
-	var certFile, keyFile, clientCA, directory, email string
-	var domains, trusted []string
-	const tls = "this version serves no TLS on its listeners, so that callers' calls would go in the clear; remove it"
 	return object{
 		{"address", shown{address(&l.Address), "required"}, "IP:PORT, or unix:PATH. Port 0 is any free one."},
 		{"mode", oneOf(&l.Mode, word[Mode]{"explicit", ModeExplicit}, word[Mode]{"transparent", ModeTransparent}, word[Mode]{"imds", ModeIMDS}), "explicit: proxy requests and base URLs. imds: what IMDS answers to apps that ask it for tokens by themselves, for the identities and audiences of the routes; it hands tokens out, on loopback, a unix socket, or IMDS's own 169.254.169.254:80 with insecure_allow_network. transparent: connections that a redirect of the firewall, or a hosts entry, led here; those to routed hosts are intercepted, any other is passed on to where it was going. On Linux only."},
 		{"host", parsed(&l.Host, "host", optionalHost), "The one host of clients that name none, for they send no SNI. In mode transparent; give each such host a loopback address of its own."},
-		{"tls", later{object{
-			{"min_version", oneOf(&min, same("1.2"), same("1.3")), "Lowest version of TLS."},
-			{"rsa", boolean(&rsa), "Also offer an RSA certificate."},
-			{"cert_file", path(&certFile), "Certificate chain, PEM."},
-			{"key_file", path(&keyFile), "Its key, PEM."},
-			{"client_ca", path(&clientCA), "Authorities of the callers' certificates, PEM."},
-			{"acme", object{
-				{"directory", text(&directory, "URL"), "The ACME server's directory."},
-				{"email", text(&email, "mail address"), "Of the account."},
-				{"domains", texts(&domains, "host"), "Names to get a certificate for."},
-			}, "A certificate by ACME."},
-		}, tls}, "TLS towards callers. Not in this version."},
-		{"insecure_allow_network", boolean(&l.InsecureAllowNetwork), "Take an address that is not loopback's: everybody who reaches it may then use the machine's identity."},
-		{"proxy_protocol_from", later{texts(&trusted, "address or prefix"), "this version does not read the PROXY protocol, so that it would take the load balancer for the caller; remove it"}, "Addresses whose PROXY protocol header is believed. Not in this version."},
+		{"tls", l.TLS.keys(), "TLS towards callers. With a certificate (cert_file, authority or acme) the listener is an https proxy. min_version and rsa hold for intercepted calls too, and need no certificate."},
+		{"insecure_allow_network", boolean(&l.InsecureAllowNetwork), "Take an address that is not loopback's without asking for client certificates: everybody who reaches it may then use the machine's identity."},
+		{"proxy_protocol_from", list(&l.ProxyProtocolFrom, func(p *netip.Prefix) value { return parsed(p, "address or prefix", anyPrefix) }), "Load balancers that send the PROXY protocol, version 2. Each of their connections must begin with its header, and the caller's address is the one in it; from other addresses the header is no more than a malformed request."},
+	}
+}
+
+func (t *TLS) keys() object {
+	return object{
+		{"min_version", oneOf(&t.MinVersion, word[uint16]{"1.2", 0}, word[uint16]{"1.0", tls.VersionTLS10}, word[uint16]{"1.1", tls.VersionTLS11}, word[uint16]{"1.3", tls.VersionTLS13}), "Lowest version of TLS. 1.0 and 1.1 have known weaknesses, and are for clients that know nothing newer."},
+		{"rsa", later{boolean(&t.RSA), "this version signs no RSA certificates, so that such clients would fail; remove it"}, "Not in this version. Also take clients that know RSA alone: certificates by an RSA authority of their own, and key exchange without forward secrecy."},
+		{"cert_file", path(&t.CertFile), "The listener's certificate, followed by its issuers, in PEM. Goes with key_file. Both are read again when they change."},
+		{"key_file", path(&t.KeyFile), "Its key."},
+		{"authority", boolean(&t.Authority), "The local authority signs the listener's certificate, for the names of the file's own names."},
+		{"client_ca", path(&t.ClientCA), "Authorities, in PEM, one of which must have signed the certificate of every caller. Read again when it changes. Only where the listener has a certificate."},
+		{"acme", object{
+			{"directory", parsed(&t.ACME.Directory, "URL", acmeDirectory), "The ACME server's directory, as https://acme-v02.api.letsencrypt.org/directory. Naming it agrees to the server's terms."},
+			{"email", text(&t.ACME.Email, "mail address"), "Where the server's operator reaches you. May be empty."},
+			{"domains", list(&t.ACME.Domains, acmeDomain), "Names to get a certificate for, each its own."},
+			{"eab", object{
+				{"key_id", text(&t.ACME.EAB.KeyID, "text"), "The external account's key id."},
+				{"key_file", path(&t.ACME.EAB.KeyFile), "File with its key, in base64url."},
+			}, "An external account to bind to, which some servers ask for."},
+			{"http_address", shown{parsed(&t.ACME.HTTPAddress, "IP:PORT", httpAddress), "`\"\"`"}, "Where HTTP-01 is answered while a challenge is under way; port 80 of the domains must lead there. Empty: TLS-ALPN-01 on the listener itself, where port 443 of the domains must lead."},
+		}, "A certificate by ACME, kept in state_dir and renewed when a third of its life is left."},
 	}
 }
 
@@ -114,7 +121,7 @@ func callers(names *caller.Names) value {
 		{"users", accounts(&names.Users, caller.ParseUser), "Users. Names are looked up when the file is read."},
 		{"groups", accounts(&names.Groups, caller.ParseGroup), "Groups. Over a unix socket those of the process count, over TCP those that the system's database has for its user."},
 		{"cgroups", list(&names.Cgroups, func(p *string) value { return parsed(p, "path", caller.ParseCgroup) }), "Control groups (version 2), such as /system.slice/payroll.service, and all below them. One need not be there yet."},
-		{"certificates", later{list(&names.Certificates, func(n *string) value { return parsed(n, "name", caller.ParseCertificate) }), "this version asks no caller for a certificate, so that nobody could call; remove it"}, "Names of client certificates. Not in this version."},
+		{"certificates", list(&names.Certificates, func(n *string) value { return parsed(n, "name", caller.ParseCertificate) }), "Names of client certificates, where a listener asks for them (tls.client_ca): its DNS names, URIs and mail addresses or, where it has none of these, its common name."},
 	}, func(s *source, path string) {
 		if names.Empty() && !s.failedUnder(path) {
 			s.fail(path, "it names nobody; name a user, a group or a cgroup, or remove it to let everybody call")

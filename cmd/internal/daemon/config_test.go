@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"crypto/tls"
 	"net/http"
 	"net/netip"
 	"os"
@@ -66,8 +67,26 @@ func TestEveryKeyIsTaken(t *testing.T) {
 		{"listen", c.Listen, []Listener{
 			{Address: Address{TCP: netip.MustParseAddrPort("127.0.0.1:8280")}},
 			{Address: Address{Unix: "/run/bearerd/proxy.sock"}},
-			{Address: Address{TCP: netip.MustParseAddrPort("10.0.0.4:8443")}, InsecureAllowNetwork: true},
+			{
+				Address: Address{TCP: netip.MustParseAddrPort("10.0.0.4:8443")}, InsecureAllowNetwork: true,
+				TLS: TLS{
+					MinVersion: tls.VersionTLS10, CertFile: filepath.Join("testdata", "proxy.pem"), KeyFile: "/etc/bearerd/proxy.key",
+					ClientCA: filepath.Join("testdata", "clients.pem"),
+				},
+				ProxyProtocolFrom: []netip.Prefix{netip.MustParsePrefix("10.0.0.7/32"), netip.MustParsePrefix("10.0.1.0/24")},
+			},
 			{Address: Address{TCP: netip.MustParseAddrPort("127.0.0.2:443")}, Mode: ModeTransparent, Host: "payroll.vault.azure.net"},
+			{
+				Address: Address{TCP: netip.MustParseAddrPort("10.0.0.5:8443")},
+				TLS:     TLS{MinVersion: tls.VersionTLS13, Authority: true, ClientCA: filepath.Join("testdata", "clients.pem")},
+			},
+			{
+				Address: Address{TCP: netip.MustParseAddrPort("10.0.0.5:443")},
+				TLS: TLS{ClientCA: filepath.Join("testdata", "clients.pem"), ACME: ACME{
+					Directory: "https://acme.corp.example/directory", Email: "ops@corp.example", Domains: []string{"proxy.corp.example"},
+					EAB: EAB{KeyID: "kid-1", KeyFile: "/etc/bearerd/eab.key"}, HTTPAddress: netip.MustParseAddrPort("0.0.0.0:80"),
+				}},
+			},
 		}},
 		{"upstream.resolvers", c.Upstream.Resolvers, []netip.AddrPort{netip.MustParseAddrPort("168.63.129.16:53"), netip.MustParseAddrPort("[2001:db8::53]:5353")}},
 		{"routes", c.Rules(cloudNamed(t, "public")), []route.Rule{
@@ -76,7 +95,7 @@ func TestEveryKeyIsTaken(t *testing.T) {
 				Operations: []string{"keyvault.secret.get", "keyvault.certificate.*"},
 				Callers: caller.Names{
 					Users: []caller.Account{{Name: "root", ID: 0}, {Name: "1001", ID: 1001}}, Groups: []caller.Account{{Name: "0", ID: 0}},
-					Cgroups: []string{"/system.slice/payroll.service"}, Certificates: []string{},
+					Cgroups: []string{"/system.slice/payroll.service"}, Certificates: []string{"payroll.corp.example"},
 				},
 				RequireHeader: map[string]string{"X-Vault-Caller": "payroll"}, Gateway: "vault", Required: true, Identity: app, Own: route.OwnRefuse,
 			},
@@ -301,6 +320,9 @@ func TestWarnings(t *testing.T) {
 		{"admin: {address: \"[::]:9180\"}\nlisten:\n  - {address: 0.0.0.0:8180, insecure_allow_network: true}\n  - {address: 127.0.0.1:8181, insecure_allow_network: true}\n", []string{
 			"bearerd.yaml:1:18: admin.address: whoever reaches [::]:9180 over the network sees the routes, the identities and the metrics; let a firewall keep strangers out",
 			"bearerd.yaml:3:15: listen[0].address: whoever reaches 0.0.0.0:8180 over the network can use this machine's identity; let a firewall keep strangers out",
+		}},
+		{"listen:\n  - {address: 0.0.0.0:8180, tls: {cert_file: a, key_file: b, client_ca: c}}\n  - {address: 127.0.0.1:8181, tls: {min_version: \"1.1\"}}\n", []string{
+			"bearerd.yaml:3:50: listen[1].tls.min_version: TLS 1.1 has known weaknesses, and whoever can change packets between a caller and 127.0.0.1:8181 may make use of them; keep it for clients that know nothing newer, on a listener of their own",
 		}},
 	} {
 		if got := parse(t, test.text).Warnings(); !slices.Equal(got, test.want) {

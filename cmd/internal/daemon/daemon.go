@@ -61,6 +61,7 @@ type Daemon struct {
 	doors      []*door // where callers connect
 	adminDoor  *door
 	metadata   *http.Server // answers at doors in IMDS's mode
+	acme       []*authority.ACME
 
 	turn     sync.Mutex            // orders those who replace state, and may be held for long
 	state    atomic.Pointer[state] // replaced, never changed, so that nobody waits for a reload
@@ -76,10 +77,12 @@ type Daemon struct {
 // door is one open listener.
 type door struct {
 	net.Listener
-	address Address // as configured
-	mode    Mode
-	host    string // of callers without SNI, in mode transparent
-	failed  atomic.Bool
+	address      Address // as configured
+	mode         Mode
+	host         string      // of callers without SNI, in mode transparent
+	cert         certificate // nil: it speaks no TLS itself
+	interception proxy.Interception
+	failed       atomic.Bool
 }
 
 // Start starts everything and returns when callers are answered. Nothing that
@@ -125,6 +128,9 @@ func (d *Daemon) build(ctx context.Context, c *Config) (err error) {
 		return err
 	}
 	if err := d.openAuthority(ctx, c, table); err != nil {
+		return err
+	}
+	if err := d.secure(c); err != nil {
 		return err
 	}
 	dialer, err := d.newDialer(c)
@@ -192,22 +198,29 @@ func (d *Daemon) open(ctx context.Context, c *Config) error {
 	})
 	callers := caller.New()
 	for _, l := range c.Listen {
-		opened, err := d.openDoor(ctx, l.Address, l.InsecureAllowNetwork, limits, callers)
+		opened, err := d.openDoor(ctx, &l, limits, callers)
 		if err != nil {
 			return err
 		}
 		opened.mode, opened.host = l.Mode, l.Host
+		opened.interception = proxy.Interception{MinVersion: l.TLS.MinVersion, CipherSuites: listen.CipherSuites(l.TLS.RSA)}
 		d.doors = append(d.doors, opened)
 	}
 	var err error
 	// Probes and metrics must get through when callers hold all that they may.
-	d.adminDoor, err = d.openDoor(ctx, c.Admin.Address, true, nil, nil)
+	d.adminDoor, err = d.openDoor(ctx, &Listener{Address: c.Admin.Address, InsecureAllowNetwork: true}, nil, nil)
 	return err
 }
 
-func (d *Daemon) openDoor(ctx context.Context, a Address, network bool, limits *listen.Limits, callers *caller.Finder) (*door, error) {
+func (d *Daemon) openDoor(ctx context.Context, c *Listener, limits *listen.Limits, callers *caller.Finder) (*door, error) {
+	a := c.Address
 	l, err := listen.Open(ctx, listen.Options{
-		Address: a.String(), InsecureAllowNetwork: network, Limits: limits, Observer: d.metrics.Listener(a.String()), Callers: callers,
+		Address: a.String(), InsecureAllowNetwork: c.InsecureAllowNetwork || c.asksCallers(), Limits: limits, Observer: d.metrics.Listener(a.String()),
+		Callers:    callers,
+		HeaderFrom: c.ProxyProtocolFrom,
+		HeaderRefused: func(balancer netip.Addr, err error) {
+			d.log.Warn("a load balancer's connection was closed; have it send the PROXY protocol, version 2, or take it out of proxy_protocol_from", zap.Stringer("listener", a), zap.Stringer("balancer", balancer), zap.Error(err))
+		},
 		AcceptFailed: func(err error) {
 			d.log.Warn("a connection could not be accepted; raise the limit on open files if there are too many", zap.Stringer("listener", a), zap.Error(err))
 		},
@@ -222,7 +235,7 @@ func (d *Daemon) openAuthority(ctx context.Context, c *Config, table *route.Tabl
 	o := AuthorityOptions(c, table)
 	o.Routed = func(host string) bool {
 		now := d.state.Load()
-		return now.routes.Named(host) || now.logins.Names(host)
+		return now.routes.Named(host) || now.logins.Names(host) || slices.Contains(now.config.signedNames(), host)
 	}
 	o.Logger = d.log
 	o.Observe = func(leaves int) { d.metrics.AuthorityLeaves.Set(float64(leaves)) }
@@ -298,9 +311,9 @@ func (d *Daemon) serve(c *Config) {
 			case ModeIMDS:
 				d.ended(l, serveHTTP(d.metadata, l))
 			case ModeTransparent:
-				d.ended(l, d.proxy.ServeTransparent(l.Listener, proxy.TransparentOptions{Host: l.host}))
+				d.ended(l, d.proxy.ServeTransparent(l.Listener, proxy.TransparentOptions{Host: l.host, Interception: l.interception}))
 			default:
-				d.ended(l, d.proxy.Serve(l.Listener))
+				d.ended(l, d.proxy.Serve(l.Listener, l.interception))
 			}
 		})
 	}

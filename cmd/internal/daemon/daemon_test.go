@@ -396,3 +396,10 @@ func TestStartThatFailsLeavesNothing(t *testing.T) {
 		}
 	}
 }
+
+// dialInstead dials one address, whatever is asked for.
+func dialInstead(address string) func(context.Context, string, string) (net.Conn, error) {
+	return func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, address)
+	}
+}

@@ -90,7 +90,7 @@ func (d *Daemon) takeLocked(next state) (err error) {
 		return err
 	}
 	suffixes, hosts := next.routes.Domains()
-	if err := d.authority.Covers(slices.Concat(suffixes, hosts, next.logins.Hosts(), c.Authority.Permit)...); err != nil {
+	if err := d.authority.Covers(slices.Concat(suffixes, hosts, next.logins.Hosts(), c.Authority.Permit, c.signedNames())...); err != nil {
 		return err
 	}
 	if err := d.tokens.Keep(Keys(next.routes, true)); err != nil {

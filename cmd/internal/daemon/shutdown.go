@@ -62,6 +62,9 @@ func (d *Daemon) release() {
 	if d.tokens != nil {
 		d.tokens.Close()
 	}
+	for _, a := range d.acme {
+		a.Close()
+	}
 	if d.authority != nil {
 		d.authority.Close()
 	}

@@ -9,7 +9,6 @@ import (
 	"slices"
 
 	"github.com/bearerd/bearerd/proxy/azure"
-	"github.com/bearerd/bearerd/proxy/listen"
 	"github.com/bearerd/bearerd/proxy/route"
 )
 
@@ -26,94 +25,8 @@ func (c *Config) check() {
 	if c.Limits.Spool > c.Limits.SpoolTotal {
 		s.fail("limits", "spool is %s and spool_total %s; make spool_total the larger one", showSize(c.Limits.Spool), showSize(c.Limits.SpoolTotal))
 	}
+	c.checkCertificates()
 	c.checkRoutes()
-}
-
-// checkAddresses looks for listeners that would let the network in, or take
-// each other's address.
-func (c *Config) checkAddresses() {
-	s := &c.source
-	if len(c.Listen) == 0 && !s.failedUnder("listen") {
-		s.fail("listen", "no address is listed, so that nobody could call; list one, or remove the key")
-	}
-	type taken struct {
-		path    string
-		address Address
-	}
-	var all []taken
-	for i, l := range c.Listen {
-		path := fmt.Sprintf("listen[%d]", i)
-		c.checkTransparent(l, path)
-		switch {
-		case s.failedUnder(path):
-			continue
-		case l.Address == Address{}:
-			s.fail(path, "it has no address; write one, like 127.0.0.1:8180 or unix:/run/bearerd/proxy.sock")
-			continue
-		case !l.Address.IsLocal() && l.Mode == ModeIMDS && !l.Address.isIMDSs():
-			s.fail(path+".address", "whoever reaches %s over the network could take this machine's tokens away; listen on 127.0.0.1 or [::1]", l.Address)
-		case l.Mode == ModeIMDS && l.Address.isIMDSs() && !l.InsecureAllowNetwork:
-			s.fail(path+".address", "a neighbour on the same link reaches %s, and could take this machine's tokens away; let no other machine have a link to it, or a firewall keep them out, and accept what is left with insecure_allow_network: true", l.Address)
-		case !l.Address.IsLocal() && !l.InsecureAllowNetwork:
-			s.fail(path+".address", "whoever reaches %s over the network could use this machine's identity; listen on 127.0.0.1, [::1] or a unix socket, or accept that with insecure_allow_network: true", l.Address)
-		}
-		all = append(all, taken{path + ".address", l.Address})
-	}
-	if !s.failedUnder("admin") {
-		all = append(all, taken{"admin.address", c.Admin.Address})
-	}
-	for i, later := range all {
-		for _, earlier := range all[:i] {
-			if !later.address.collides(earlier.address) {
-				continue
-			}
-			if s.has(later.path) {
-				s.fail(later.path, "%s is taken by %s (%s); choose another port or path", later.address, earlier.path, earlier.address)
-			} else { // it is the default, and the earlier one is the file's
-				s.fail(earlier.path, "%s is taken by %s, whose default it is; choose another port or path for one of them", earlier.address, later.path)
-			}
-			break
-		}
-	}
-}
-
-// checkTransparent looks for what a listener cannot do.
-func (c *Config) checkTransparent(l Listener, path string) {
-	s := &c.source
-	switch {
-	case s.failedUnder(path):
-	case l.Mode != ModeTransparent && l.Host != "":
-		s.fail(path+".host", "a listener in mode %s learns the host from its callers; remove it, or write mode: transparent", l.Mode)
-	case l.Mode != ModeTransparent:
-	case !listen.HasDestinations:
-		s.fail(path+".mode", "this system does not tell where a redirected connection was meant to go; steer apps by proxy variables or base URLs instead")
-	case l.Address.Unix != "":
-		s.fail(path+".address", "nothing is redirected to a socket of the file system; write an address like 127.0.0.1:8443")
-	}
-}
-
-// checkListenHosts looks for listeners whose one host gets no token.
-func (c *Config) checkListenHosts(tables []*route.Table) {
-	for i, l := range c.Listen {
-		path := fmt.Sprintf("listen[%d].host", i)
-		if l.Host != "" && !c.source.failedUnder(path) && !slices.ContainsFunc(tables, func(t *route.Table) bool { return t.Named(l.Host) }) {
-			c.source.fail(path, "no route names %s, so that its callers would get no token; add a route, or remove it", l.Host)
-		}
-	}
-}
-
-// collides reports whether two listeners cannot have the addresses.
-func (a Address) collides(b Address) bool {
-	if a.Unix != "" || b.Unix != "" {
-		return a.Unix == b.Unix
-	}
-	if a.TCP.Port() != b.TCP.Port() || a.TCP.Port() == 0 {
-		return false
-	}
-	x, y := a.TCP.Addr().Unmap(), b.TCP.Addr().Unmap()
-	// Go's [::] listens on IPv4 too.
-	all := x.IsUnspecified() && (x.Is6() || y.Is4()) || y.IsUnspecified() && (y.Is6() || x.Is4())
-	return x == y || all
 }
 
 // isIMDSs reports whether an address is the one that IMDS has on every Azure

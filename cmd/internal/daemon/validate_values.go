@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"net/url"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -125,6 +126,62 @@ func shortest(a netip.Addr) int {
 		return 10
 	}
 	return a.BitLen()
+}
+
+// anyPrefix takes an address or a prefix that is not everybody's.
+func anyPrefix(text string) (netip.Prefix, error) {
+	p, err := netip.ParsePrefix(text)
+	if a, addrErr := netip.ParseAddr(text); addrErr == nil && a.Zone() == "" {
+		a = a.Unmap()
+		p, err = netip.PrefixFrom(a, a.BitLen()), nil
+	}
+	switch {
+	case err != nil:
+		return p, fmt.Errorf("%q is no address or prefix; write it like 10.0.0.7 or 10.0.0.0/24", text)
+	case p != p.Masked():
+		return p, fmt.Errorf("%s has bits behind its length; write %s", p, p.Masked())
+	case p.Bits() == 0:
+		return p, fmt.Errorf("%s is everybody, who could then pass for anybody; name the load balancers", p)
+	}
+	return p, nil
+}
+
+// acmeDirectory takes the URL of an ACME server's directory.
+func acmeDirectory(text string) (string, error) {
+	if text == "" {
+		return "", nil
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil {
+		return "", fmt.Errorf("%q is no https URL; write it like https://acme-v02.api.letsencrypt.org/directory", text)
+	}
+	return text, nil
+}
+
+// acmeDomain is one of acme.domains.
+func acmeDomain(at *string) value {
+	return parsed(at, "host", func(text string) (string, error) {
+		host, err := bareHost(text)
+		if err != nil {
+			return "", err
+		}
+		if _, err := netip.ParseAddr(host); err == nil || !strings.Contains(host, ".") {
+			return "", fmt.Errorf("%q is no name that an ACME server could look up; write it like proxy.corp.example", text)
+		}
+		return host, nil
+	})
+}
+
+// httpAddress takes where HTTP-01 is answered.
+func httpAddress(text string) (netip.AddrPort, error) {
+	if text == "" {
+		return netip.AddrPort{}, nil
+	}
+	a, err := netip.ParseAddrPort(text)
+	if err != nil || a.Port() == 0 {
+		return netip.AddrPort{}, fmt.Errorf("%q is no address and port; write it like 0.0.0.0:80", text)
+	}
+	return a, nil
 }
 
 // endpoint takes the URL of IMDS.

@@ -1,0 +1,109 @@
+package daemon
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/bearerd/bearerd/metrics"
+	"github.com/bearerd/bearerd/proxy/authority"
+	"github.com/bearerd/bearerd/proxy/listen"
+)
+
+// certificate is what a listener shows as its own.
+type certificate interface {
+	GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error)
+	Expires() time.Time // zero: there is none yet
+	Err() error         // of the last attempt to get or read one
+}
+
+// secure has those listeners speak TLS that have a certificate of their own.
+func (d *Daemon) secure(c *Config) error {
+	for i, l := range c.Listen {
+		if !l.TLS.IsServed() {
+			continue
+		}
+		door := d.doors[i]
+		if err := d.secureDoor(c, door, &l.TLS); err != nil {
+			return fmt.Errorf("TLS on %s: %w", l.Address, err)
+		}
+	}
+	d.metrics.CollectCertificates(d.certificateSamples)
+	return nil
+}
+
+func (d *Daemon) secureDoor(c *Config, l *door, t *TLS) (err error) {
+	o := listen.TLSOptions{MinVersion: t.MinVersion, OldKeyExchange: t.RSA}
+	switch {
+	case t.CertFile != "":
+		l.cert, err = authority.OpenPair(t.CertFile, t.KeyFile, d.log)
+	case t.Authority:
+		l.cert = signedHere{d}
+	default:
+		l.cert, err = d.openACME(c, l, &t.ACME)
+		o.Challenge = authority.TLSALPNProtocol
+	}
+	if err != nil {
+		return err
+	}
+	o.GetCertificate = l.cert.GetCertificate
+	if t.ClientCA != "" {
+		clients, err := authority.OpenClients(t.ClientCA, d.log)
+		if err != nil {
+			return fmt.Errorf("client_ca: %w", err)
+		}
+		o.ClientCAs = func() *x509.CertPool { return clients.Pool() }
+	}
+	l.Listener = listen.TLS(l.Listener, o)
+	return nil
+}
+
+func (d *Daemon) openACME(c *Config, l *door, a *ACME) (*authority.ACME, error) {
+	opened, err := authority.OpenACME(authority.ACMEOptions{
+		Dir: filepath.Join(c.StateDir, "acme"), Directory: a.Directory, Email: a.Email, Domains: a.Domains,
+		EABKeyID: a.EAB.KeyID, EABKeyFile: a.EAB.KeyFile,
+		HTTP: a.HTTPAddress, TLS: l.Addr().(*net.TCPAddr).AddrPort(),
+		RootCAs: c.Upstream.RootCAs, Logger: d.log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	d.acme = append(d.acme, opened)
+	return opened, nil
+}
+
+// certificateSamples are the listeners' own certificates for the metrics.
+func (d *Daemon) certificateSamples() (all []metrics.CertificateSample) {
+	for _, l := range d.doors {
+		if l.cert != nil {
+			all = append(all, metrics.CertificateSample{Listener: l.address.String(), Expires: l.cert.Expires(), Failing: l.cert.Err() != nil})
+		}
+	}
+	return all
+}
+
+// signedHere is a certificate of the local authority's, for the names of ours
+// that the configuration of the moment has.
+type signedHere struct{ d *Daemon }
+
+// GetCertificate shows the certificate of the name that the caller asks for, of
+// the first of ours for any other.
+func (s signedHere) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	names := s.d.state.Load().config.ownNames()
+	name := strings.ToLower(hello.ServerName)
+	if !slices.Contains(names, name) {
+		name = names[0] // no configuration with such a listener is without one
+	}
+	return s.d.authority.Leaf(hello.Context(), name)
+}
+
+// Expires gives the authority's end: leaves are renewed before theirs.
+func (s signedHere) Expires() time.Time { return s.d.authority.Expires() }
+
+// Err is nil: a leaf is signed when it is asked for.
+func (s signedHere) Err() error { return nil }

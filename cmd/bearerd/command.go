@@ -67,7 +67,7 @@ attaches a bearer token and forwards them over verified TLS.`,
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	root.SetFlagErrorFunc(usageError)
-	root.AddCommand(runCommand(), checkCommand(), explainCommand(), tokenCommand(), caCommand(), doctorCommand(), versionCommand())
+	root.AddCommand(runCommand(), checkCommand(), explainCommand(), tokenCommand(), caCommand(), redirectCommand(), doctorCommand(), versionCommand())
 	root.InitDefaultCompletionCmd()
 	root.InitDefaultHelpCmd()
 	for _, cmd := range root.Commands() {

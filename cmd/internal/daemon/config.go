@@ -31,6 +31,7 @@ type Config struct {
 	Upstream        Upstream
 	Limits          Limits
 	Drain           Drain
+	Redirect        Redirect
 	Authority       Authority
 	StateDir        string // the authority's folder; default /var/lib/bearerd
 	Admin           Admin
@@ -227,6 +228,7 @@ func Default() *Config {
 			ConnectionsPerCaller: 2_000,
 		},
 		Drain:    Drain{Max: 30 * time.Second},
+		Redirect: Redirect{DaemonUser: "bearerd", Ports: []int{443, 80}, ReportFile: "/run/bearerd-redirect.json"},
 		StateDir: "/var/lib/bearerd",
 		Admin:    Admin{Address: loopback(9180)},
 		Log:      Log{Level: zapcore.InfoLevel, Format: LogJSON, Access: proxy.AccessErrors},

@@ -120,6 +120,7 @@ func (c *Config) Warnings() []string {
 	if !c.Admin.Address.IsLocal() {
 		s.fail("admin.address", "whoever reaches %s over the network sees the routes, the identities and the metrics; let a firewall keep strangers out", c.Admin.Address)
 	}
+	c.warnRedirect(&s)
 	if table, err := c.Compile(c.LikelyCloud()); err == nil {
 		for _, r := range table.Routes() {
 			if r.Service.Name == "arm" && len(r.Methods) == 0 && (len(r.Operations) == 0 || slices.Contains(r.Operations, "arm.*")) {

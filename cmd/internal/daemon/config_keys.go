@@ -21,7 +21,6 @@ import (
 
 // keys are the keys of the file.
 func (c *Config) keys() object {
-	var rd redirect
 	var au auditing
 	return object{
 		{"cloud", cloudValue{&c.cloud}, "The cloud whose hosts and audiences hold. auto: the one that IMDS names, else public. A mapping defines one (see cloud)."},
@@ -42,7 +41,7 @@ func (c *Config) keys() object {
 			{"min", duration(&c.Drain.Min, 0, time.Hour), "How long new calls are still taken after the order to end, for load balancers to notice."},
 			{"max", duration(&c.Drain.Max, 0, time.Hour), "How long calls under way may take after the order to end. Not less than min."},
 		}, "How the daemon ends."},
-		{"redirect", rd.keys(), "What bearerd redirect apply installs. Not in this version."},
+		{"redirect", c.Redirect.keys(), "What bearerd redirect apply installs: whose calls are led to a transparent listener, and who may reach IMDS. Linux only."},
 		{"authority", object{
 			{"cert_file", path(&c.Authority.CertFile), "An intermediate of your own, followed by its issuers up to the root, in PEM. It must be name-constrained. Goes with key_file. Empty: the authority in state_dir."},
 			{"key_file", path(&c.Authority.KeyFile), "Its key."},
@@ -184,27 +183,7 @@ func (l *Limits) keys() object {
 	}
 }
 
-// redirect and auditing hold what is only looked at.
-type redirect struct {
-	users, groups, cgroups []string
-	ports                  []int
-	to, to6                string
-	guardIMDS              bool
-}
-
-func (r *redirect) keys() value {
-	r.ports = []int{443, 80}
-	return later{object{
-		{"users", texts(&r.users, "name or number"), "Users whose calls are redirected."},
-		{"groups", texts(&r.groups, "name or number"), "Groups."},
-		{"cgroups", texts(&r.cgroups, "path"), "Control groups."},
-		{"ports", list(&r.ports, func(p *int) value { return number(p, 1, 65535, "") }), "Ports that are redirected."},
-		{"to", text(&r.to, "IP:PORT"), "The transparent listener for IPv4."},
-		{"to6", text(&r.to6, "IP:PORT"), "The same for IPv6."},
-		{"guard_imds", boolean(&r.guardIMDS), "Keep the redirected users from IMDS."},
-	}, "this version installs no redirect, so that nothing would be intercepted, and IMDS not be guarded; remove it"}
-}
-
+// auditing holds what is only looked at.
 type auditing struct {
 	to      string
 	onError string

@@ -87,6 +87,7 @@ func TestEveryKeyIsTaken(t *testing.T) {
 					EAB: EAB{KeyID: "kid-1", KeyFile: "/etc/bearerd/eab.key"}, HTTPAddress: netip.MustParseAddrPort("0.0.0.0:80"),
 				}},
 			},
+			{Address: Address{TCP: netip.MustParseAddrPort("[::1]:8443")}, Mode: ModeTransparent},
 		}},
 		{"upstream.resolvers", c.Upstream.Resolvers, []netip.AddrPort{netip.MustParseAddrPort("168.63.129.16:53"), netip.MustParseAddrPort("[2001:db8::53]:5353")}},
 		{"routes", c.Rules(cloudNamed(t, "public")), []route.Rule{
@@ -115,6 +116,12 @@ func TestEveryKeyIsTaken(t *testing.T) {
 			Connections: 10_001, ConnectionsPerCaller: 2_001,
 		}},
 		{"drain", c.Drain, Drain{Min: time.Second, Max: 31 * time.Second}},
+		{"redirect", c.Redirect, Redirect{
+			DaemonUser: "bearer", Users: []string{"payroll"}, Groups: []string{"2001"}, Cgroups: []string{"/payroll.slice"}, Ports: []int{443},
+			Destinations: map[string][]netip.Prefix{"storage": {netip.MustParsePrefix("20.60.0.0/16"), netip.MustParsePrefix("2603:1030::/32")}},
+			To:           netip.MustParseAddrPort("127.0.0.2:443"), To6: netip.MustParseAddrPort("[::1]:8443"),
+			GuardIMDS: true, AllowUsers: []string{"monitor"}, AllowCgroups: []string{"/agents.slice"}, ReportFile: "/run/other.json",
+		}},
 		{"authority", c.Authority, Authority{CertFile: filepath.Join("testdata", "ca.pem"), KeyFile: "/etc/bearerd/ca.key", Permit: []string{"contoso.internal"}}},
 		{"state_dir", c.StateDir, "/srv/bearerd"},
 		{"admin", c.Admin, Admin{Address: Address{Unix: "/run/bearerd/admin.sock"}}},

@@ -17,6 +17,7 @@ func (c *Config) check() {
 	c.checkAddresses()
 	c.checkEndpoint()
 	c.checkFiles()
+	c.checkRedirect()
 	c.readCloudFile()
 	s := &c.source
 	if c.Drain.Min > c.Drain.Max {

@@ -261,7 +261,7 @@ func TestTransparentOthersAreSplicedByteForByte(t *testing.T) {
 	hello := clientHello(t, "other.example")
 	for name, sent := range map[string]string{
 		"unrouted name": hello, "hello without a name": clientHello(t, ""), "plain http": "GET / HTTP/1.1\r\nHost: other.example\r\n\r\n",
-		"another protocol": "\x00\x01\x02", "half a hello": hello[:20], "an address for a name": "GET / HTTP/1.1\r\nHost: [::ffff:192.0.2.7]:80\r\n\r\n",
+		"another protocol": "\x00\x01\x02", "half a hello": hello[:20],
 		"HTTP/2 in the clear": "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "a routed name as user": "GET / HTTP/1.1\r\nHost: " + vaultHost + "@x.example\r\n\r\n",
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -290,6 +290,27 @@ func TestTransparentOthersAreSplicedByteForByte(t *testing.T) {
 			wantMetrics(t, w.scrape(), `bearerd_transparent_connections_total{outcome="spliced"} 1`)
 			wantMetrics(t, w.scrape(), fmt.Sprintf("bearerd_tunnel_received_bytes_total %d", len(sent)))
 		})
+	}
+}
+
+// An address names no route's host, in whatever spelling, and leads nowhere but
+// to where the connection was going.
+func TestTransparentIPv6LiteralsAndMappedAddresses(t *testing.T) {
+	w := newWorld(t, echoToken)
+	w.dialer.lead(talker(t, func(conn net.Conn) { io.Copy(conn, conn) }))
+	s := w.transparent("[2001:db8::7]:80", true, vaultHost)
+	literals := []string{"[2001:db8::9]", "[2001:db8::9]:80", "[::ffff:192.0.2.9]", "[::ffff:c000:209]:80", "192.0.2.9", "[fe80::1%25eth0]", "[::1"}
+	for _, literal := range literals {
+		conn := s.dial()
+		sent := "GET / HTTP/1.1\r\nHost: " + literal + "\r\n\r\n"
+		io.WriteString(conn, sent)
+		conn.(*net.TCPConn).CloseWrite()
+		if said := gone(t, conn); said != sent {
+			t.Errorf("%s: got %q", literal, said)
+		}
+	}
+	if n := w.dialer.dialed("[2001:db8::7]:80"); n != len(literals) || int64(n) != w.dialer.dials.Load() {
+		t.Errorf("the destination was dialled %d times, of %d", n, w.dialer.dials.Load())
 	}
 }
 

@@ -80,6 +80,7 @@ func TestBadReloadChangesNothingAndSaysSo(t *testing.T) {
 	for _, tt := range []struct{ name, old, text, want string }{
 		{"a mistake", "gateway: vault", "gatewy: vault", "bearerd.yaml:"},
 		{"a restart is needed", anyPort, "listen: [{address: \"127.0.0.1:0\"}, {address: \"127.0.0.1:0\"}]\n", "a change of listen needs a restart"},
+		{"other DNS servers", "  connect_to:", "  resolvers: [127.0.0.9]\n  connect_to:", "a change of upstream.resolvers needs a restart"},
 		{"the authority does not cover the login hosts", anyPort, anyPort + anEntra, "bearerd ca init --renew"},
 		{"the authority does not cover it", "payroll.vault.azure.net], ", "secrets.corp.example], audience: \"https://vault.azure.net\", ", "bearerd ca init --renew"},
 	} {

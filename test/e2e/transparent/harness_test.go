@@ -97,8 +97,13 @@ const routes = `
 // asApp runs a program as the user whose calls are redirected.
 func asApp(t *testing.T, d *rig.Daemon, name string, args ...string) (string, error) {
 	t.Helper()
+	return asUser(t, d, appUID, name, args...)
+}
+
+func asUser(t *testing.T, d *rig.Daemon, uid int, name string, args ...string) (string, error) {
+	t.Helper()
 	env := append(world.BaseEnv(), "HOME=/tmp", "SSL_CERT_FILE="+roots(t, d), "CURL_CA_BUNDLE="+roots(t, d), "REQUESTS_CA_BUNDLE="+roots(t, d))
-	id := fmt.Sprint(appUID)
+	id := fmt.Sprint(uid)
 	return rig.Try(t, env, "/", "setpriv", append([]string{"--reuid=" + id, "--regid=" + id, "--clear-groups", name}, args...)...)
 }
 
@@ -132,16 +137,16 @@ func rules(t *testing.T, text string) {
 	})
 }
 
-// redirectApp is what docs/operations.md shows, for the app's user.
+// redirectApp is what docs/operations.md shows, for the users of the tests.
 func redirectApp(t *testing.T) {
 	t.Helper()
 	rules(t, fmt.Sprintf(`
 table inet bearerd {
 	chain output {
 		type nat hook output priority -100; policy accept;
-		meta skuid %d tcp dport { 80, 443 } redirect to :8443
+		meta skuid { %d, %d } tcp dport { 80, 443 } redirect to :8443
 	}
-}`, appUID))
+}`, appUID, strangerUID))
 }
 
 const transparentListeners = `

@@ -32,8 +32,9 @@ const (
 
 // The users of the tests; no name is needed for them.
 const (
-	daemonUID = 64001
-	appUID    = 64002
+	daemonUID   = 64001
+	appUID      = 64002
+	strangerUID = 64003
 )
 
 var world *rig.Rig // TestMain makes it

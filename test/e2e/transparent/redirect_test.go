@@ -95,6 +95,21 @@ func asAppWithRoots(t *testing.T, d *rig.Daemon, args []string) (string, error) 
 	return asApp(t, d, "curl", args...)
 }
 
+// The kernel knows the socket of a caller by where it meant to go.
+func TestRedirectedCallersAreTold(t *testing.T) {
+	azure := startAzure(t)
+	d := world.Start(t, rig.Settings{IMDS: azure.imds, CA: azure.cloud.CAPEM(), Listen: transparentListeners,
+		Routes: fmt.Sprintf("\n  - {service: keyvault, hosts: [%s], callers: {users: [%d]}}\n", vaultHost, appUID)})
+	redirectApp(t)
+	for _, family := range []string{"-4", "-6"} {
+		for uid, want := range map[int]string{appUID: "200", strangerUID: "403"} {
+			if out, err := asUser(t, d, uid, "curl", "-sS", family, "-o", "/dev/null", "-w", "%{http_code}", secrets); err != nil || out != want {
+				t.Errorf("user %d, %s: %v, %q", uid, family, err, out)
+			}
+		}
+	}
+}
+
 // An app reaches no place by our rights that it could not reach by its own.
 func TestRedirectedIMDSIsNotReached(t *testing.T) {
 	azure := startAzure(t)

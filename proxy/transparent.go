@@ -111,7 +111,7 @@ const (
 // becomes of it.
 type arrival struct {
 	s          *Server
-	settings   *snapshot // those of its start
+	settings   *snapshot // those of its start, then those of the decision
 	conn       net.Conn
 	tls        *tls.Config    // of intercepted callers
 	at         netip.AddrPort // where it was meant to go
@@ -163,6 +163,7 @@ func (s *Server) serveArrival(conn net.Conn, o TransparentOptions, interception 
 // the error tells why where that is nothing.
 func (a *arrival) decide(defaultHost string) (outcome, error) {
 	known, err := a.hear()
+	a.settings = a.s.settings.Load() // it may have been silent since the day before
 	if a.isOurOwn() {
 		return refused, errors.New("it is bearerd's own, and was redirected back to it; leave bearerd's user out of the redirect")
 	}

@@ -21,7 +21,9 @@ import (
 	"testing/iotest"
 	"time"
 
+	"github.com/bearerd/bearerd/proxy/azure"
 	"github.com/bearerd/bearerd/proxy/dial"
+	"github.com/bearerd/bearerd/proxy/route"
 )
 
 // steered is a transparent listener of a world, to which connections to at are
@@ -367,6 +369,28 @@ func TestTransparentCallerThatIsSilentFirstIsStillIntercepted(t *testing.T) {
 		t.Errorf("got %q", said)
 	}
 	<-ended
+}
+
+func TestTransparentCallerIsJudgedByTheSettingsOfItsFirstWord(t *testing.T) {
+	w := newWorld(t, echoToken)
+	s := w.transparent("192.0.2.7:443", true, "")
+	w.dialer.lead(talker(t, func(conn net.Conn) { io.Copy(io.Discard, conn) }))
+	conn := s.dial()
+	eventually(t, "the destination is connected to", func() bool { return w.dialer.dialed("192.0.2.7:443") == 1 })
+	w.dialer.lead(w.upstream.Listener.Addr().String())
+	cloud, _ := azure.CloudNamed("public")
+	table, err := route.Compile([]route.Rule{{Name: "new", Hosts: []string{"new.example"}, Audience: "api://new"}}, cloud)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.server.Update(Settings{Routes: table}); err != nil {
+		t.Fatal(err)
+	}
+	client := tls.Client(conn, &tls.Config{ServerName: "new.example", RootCAs: w.ca.pool})
+	fmt.Fprint(client, "GET /a HTTP/1.1\r\nHost: new.example\r\nConnection: close\r\n\r\n")
+	if said := gone(t, client); !strings.HasSuffix(said, "Bearer token-1") {
+		t.Errorf("got %q", said)
+	}
 }
 
 func TestTransparentRefusals(t *testing.T) {

@@ -154,6 +154,48 @@ func (c *certificateCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
+// RedirectSample is what the last look at the kernel's rules found.
+type RedirectSample struct {
+	Wanted  bool      // the configuration asks for rules; otherwise there are no metrics of them
+	InPlace bool      // they were as the configuration means them
+	Checked time.Time // zero: nobody has looked
+}
+
+// CollectRedirect sets who is asked, at each scrape, how the kernel's rules
+// stand. It must answer at once.
+func (m *Metrics) CollectRedirect(sample func() RedirectSample) { m.redirect.Store(&sample) }
+
+// redirectCollector makes metrics of the kernel's rules.
+type redirectCollector struct {
+	redirect *atomic.Pointer[func() RedirectSample]
+	inPlace  *prometheus.Desc
+	checked  *prometheus.Desc
+}
+
+// Describe implements prometheus.Collector.
+func (c *redirectCollector) Describe(ch chan<- *prometheus.Desc) {
+	ch <- c.inPlace
+	ch <- c.checked
+}
+
+// Collect implements prometheus.Collector.
+func (c *redirectCollector) Collect(ch chan<- prometheus.Metric) {
+	redirect := c.redirect.Load()
+	if redirect == nil {
+		return
+	}
+	s := (*redirect)()
+	if !s.Wanted {
+		return
+	}
+	var inPlace float64
+	if s.InPlace {
+		inPlace = 1
+	}
+	ch <- prometheus.MustNewConstMetric(c.inPlace, prometheus.GaugeValue, inPlace)
+	ch <- prometheus.MustNewConstMetric(c.checked, prometheus.GaugeValue, unixSeconds(s.Checked))
+}
+
 // unixSeconds gives 0 for no time.
 func unixSeconds(t time.Time) float64 {
 	if t.IsZero() {

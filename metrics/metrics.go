@@ -57,6 +57,8 @@ type Metrics struct {
 	tokenRequests  *closed
 	tokenRefreshes *closed
 
+	redirect atomic.Pointer[func() RedirectSample]
+
 	throttle          atomic.Pointer[func() (time.Time, float64)]
 	metadataRequests  *closed
 	imdsRequests      *closed
@@ -157,6 +159,14 @@ func New(version string) *Metrics {
 	})
 	m.throttlePauses = b.counter("imds_throttle_pauses_total", "Times that IMDS throttled the machine and all calls to it were paused.")
 	m.throttlePausedFor = b.counter("imds_throttle_paused_seconds_total", "Seconds for which calls to IMDS were paused.")
+
+	b.registry.MustRegister(&redirectCollector{
+		redirect: &m.redirect,
+		inPlace: b.desc(KindGauge, "redirect_rules_in_place",
+			"1 if the last `bearerd redirect apply` or `verify` found the kernel's rules as the configuration means them, 0 if not or if neither was ever run; absent where it asks for none."),
+		checked: b.desc(KindGauge, "redirect_verified_timestamp_seconds",
+			"When that was, in Unix time; 0 if neither was ever run."),
+	})
 
 	m.AuthorityLeaves = b.gauge("authority_leaves", "Certificates for intercepted hosts that are in memory.")
 	m.authorityExpiry = b.gauge("authority_expiry_timestamp_seconds", "When the local authority ends, in Unix time; 0 where there is none.")

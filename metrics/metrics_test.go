@@ -36,6 +36,9 @@ func used() *Metrics {
 		}}
 	})
 	m.CollectThrottle(func() (time.Time, float64) { return time.Unix(1_700_000_060, 0), 2.5 })
+	m.CollectRedirect(func() RedirectSample {
+		return RedirectSample{Wanted: true, InPlace: true, Checked: time.Unix(1_700_000_120, 0)}
+	})
 	m.CollectCertificates(func() []CertificateSample {
 		return []CertificateSample{{Listener: "10.0.0.4:8443", Expires: time.Unix(1_750_000_000, 0)}, {Listener: "10.0.0.4:443", Failing: true}}
 	})
@@ -179,6 +182,17 @@ func TestCounts(t *testing.T) {
 	}
 	if got := scrape(t, m, "go_goroutines"); len(got) != 1 {
 		t.Error("nothing about Go's runtime")
+	}
+}
+
+func TestRedirectIsToldWhereItIsWanted(t *testing.T) {
+	m := used()
+	wantValues(t, m, map[string]float64{`bearerd_redirect_rules_in_place`: 1, `bearerd_redirect_verified_timestamp_seconds`: 1_700_000_120})
+	m.CollectRedirect(func() RedirectSample { return RedirectSample{Wanted: true} })
+	wantValues(t, m, map[string]float64{`bearerd_redirect_rules_in_place`: 0, `bearerd_redirect_verified_timestamp_seconds`: 0})
+	m.CollectRedirect(func() RedirectSample { return RedirectSample{InPlace: true} })
+	if got := scrape(t, m, "bearerd_redirect"); len(got) != 0 {
+		t.Errorf("where no rules are asked for: %v", got)
 	}
 }
 

@@ -27,7 +27,7 @@ func doctorCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Look for what keeps bearerd from working here",
-		Long: `doctor checks the configuration, IMDS, the identities and audiences of the routes, this machine's clock and the local authority.
+		Long: `doctor checks the configuration, IMDS, the identities and audiences of the routes, this machine's clock, the local authority and the rules of redirect.
 It asks IMDS itself, once for each token that the routes need; each failure ends with what to do. It exits 1 if anything failed.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -90,6 +90,7 @@ func (e *examination) run(ctx context.Context) error {
 		}
 		e.authority(daemon.AuthorityOptions(e.config, table))
 	}
+	e.redirect()
 	if e.failed > 0 {
 		return fmt.Errorf("%d checks failed", e.failed)
 	}

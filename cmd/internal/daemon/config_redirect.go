@@ -10,6 +10,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/bearerd/bearerd/metrics"
 	"github.com/bearerd/bearerd/proxy/redirect"
 )
 
@@ -210,4 +211,19 @@ func (c *Config) warnRedirect(s *source) {
 			s.fail(fmt.Sprintf("redirect.users[%d]", i), "the calls of all that runs as root are redirected, package managers and agents of the machine included; name users of apps where that is not meant")
 		}
 	}
+}
+
+// redirectSample tells what the last look at the kernel's rules found. The
+// daemon has no privilege to look itself; a report that cannot be read vouches
+// for nothing.
+func (d *Daemon) redirectSample() metrics.RedirectSample {
+	r := &d.state.Load().config.Redirect
+	if !r.Asked() {
+		return metrics.RedirectSample{}
+	}
+	report, err := redirect.ReadReport(r.ReportFile)
+	if err != nil {
+		return metrics.RedirectSample{Wanted: true}
+	}
+	return metrics.RedirectSample{Wanted: true, InPlace: report.InPlace, Checked: report.Checked}
 }

@@ -170,6 +170,7 @@ func (d *Daemon) sourceOptions() identitysource.Options {
 
 func (d *Daemon) newTokens(c *Config) *tokens {
 	d.metrics.CollectTokens(d.tokenSamples)
+	d.metrics.CollectRedirect(d.redirectSample)
 	d.metrics.CollectThrottle(func() (time.Time, float64) { return d.tokens.Throttle() })
 	d.principals = &principals{
 		source: identitysource.NewMux(d.imds, d.sourceOptions()), changed: d.metrics.IdentityChanges.Inc,

@@ -10,8 +10,8 @@ import (
 )
 
 // instances tells a client which hosts are one login service, which it asks
-// before it sends a secret to a host. The document is given for the listed
-// tenants alone, so that nobody else depends on it.
+// before it sends a secret to a host. Some ask in the name of common, whatever
+// tenant they log in to, so the document is given for any tenant of these hosts.
 func (l *Logins) instances(r *Request) Decision {
 	if r.Call.Method != http.MethodGet {
 		return pass("it is no discovery: that is a GET")
@@ -26,13 +26,17 @@ func (l *Logins) instances(r *Request) Decision {
 	}
 	host, port, err := azure.NormalizeHost(u.Host)
 	tenant, _, _ := strings.Cut(strings.TrimPrefix(u.Path, "/"), "/")
-	if err != nil || port != 0 || !l.Names(host) || !l.tenants[strings.ToLower(tenant)] {
-		return pass("entra.tenants does not list the tenant, or the endpoint is another cloud's")
+	if err != nil || port != 0 || !l.Names(host) || tenant == "" {
+		return pass("the endpoint to discover is not this cloud's")
 	}
 	type instance struct {
 		PreferredNetwork string   `json:"preferred_network"`
 		PreferredCache   string   `json:"preferred_cache"`
 		Aliases          []string `json:"aliases"`
+	}
+	var all []instance
+	for _, hosts := range l.services {
+		all = append(all, instance{hosts[0], hosts[0], hosts})
 	}
 	return describe(struct {
 		Configuration string     `json:"tenant_discovery_endpoint"`
@@ -41,7 +45,7 @@ func (l *Logins) instances(r *Request) Decision {
 	}{
 		Configuration: "https://" + host + "/" + url.PathEscape(tenant) + "/v2.0/.well-known/openid-configuration",
 		Version:       "1.1",
-		Metadata:      []instance{{l.hosts[0], l.hosts[0], l.hosts}},
+		Metadata:      all,
 	})
 }
 
@@ -74,7 +78,7 @@ func (l *Logins) configuration(r *Request, p endpoint) Decision {
 }
 
 func describe(document any) Decision {
-	return Decision{Action: Answer, Result: Described, Status: http.StatusOK, Body: encode(document), Reason: "the discovery document of a listed tenant is given here"}
+	return Decision{Action: Answer, Result: Described, Status: http.StatusOK, Body: encode(document), Reason: "the discovery document is given here"}
 }
 
 // encode writes what cannot fail to be written.

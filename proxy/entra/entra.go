@@ -39,10 +39,11 @@ type Options struct {
 // Logins are the logins that are answered here. New makes them; they are
 // immutable. A nil *Logins answers none and names no host.
 type Logins struct {
-	hosts   []string
-	tenants map[string]bool // in lower case
-	clients map[string]bool // in lower case
-	routes  *route.Table
+	hosts    []string
+	services [][]string      // the hosts of each login service that is known
+	tenants  map[string]bool // in lower case
+	clients  map[string]bool // in lower case
+	routes   *route.Table
 }
 
 // New makes Logins.
@@ -56,6 +57,12 @@ func New(o Options) (*Logins, error) {
 	}
 	if i := slices.IndexFunc(l.hosts, o.Routes.Named); i >= 0 {
 		return nil, fmt.Errorf("a route names %s, where logins are answered; remove the host from the route", l.hosts[i])
+	}
+	l.services = append(l.services, l.hosts)
+	for _, name := range azure.CloudNames() {
+		if cloud, ok := azure.CloudNamed(name); ok && !slices.Equal(cloud.Logins(), l.hosts) {
+			l.services = append(l.services, cloud.Logins())
+		}
 	}
 	return l, nil
 }

@@ -319,13 +319,14 @@ func TestDiscovery(t *testing.T) {
 		at + "https%3A%2F%2Flogin.microsoftonline.com%2F" + tenantID + "%2Foauth2%2Fv2.0%2Fauthorize": Described,
 		at + "https://sts.windows.net/contoso.example/oauth2/authorize":                               Described,
 		at + "https://login.microsoftonline.us/" + tenantID + "/oauth2/authorize":                     Passed,
-		at + "https://login.microsoftonline.com/common/oauth2/authorize":                              Passed,
+		at + "https://login.microsoftonline.com/common/oauth2/authorize":                              Described,
 		at + "https://evil.example/" + tenantID + "/oauth2/authorize":                                 Passed,
 		at + "https://login.microsoftonline.com:444/" + tenantID:                                      Passed,
 		at + "%zz": Passed,
 		at + ":":   Passed,
 		at + "https://login.windows.net/x&" + at + "x": Passed,
-		"": Passed,
+		at + "https://login.windows.net/":              Passed,
+		"":                                             Passed,
 	} {
 		d := get("/common/discovery/instance", query, "https://login.windows.net")
 		if d.Result != want {

@@ -142,6 +142,8 @@ func (m *ResourceManager) dispatch(w http.ResponseWriter, r *http.Request) (stat
 		return http.StatusOK, m.subscription(), nil
 	case rest[0] == "resourcegroups" && len(rest) == 1 && r.Method == http.MethodGet:
 		return page(p, m.listGroups())
+	case rest[0] == "resources" && len(rest) == 1 && r.Method == http.MethodGet:
+		return page(p, m.listResources())
 	case rest[0] == "resourcegroups" && len(rest) == 2:
 		return m.serveGroup(w, r, path[3])
 	case rest[0] == "resourcegroups" && len(rest) >= 6 && rest[2] == "providers":

@@ -28,6 +28,14 @@ func (m *ResourceManager) listGroups() []map[string]any {
 	return items
 }
 
+func (m *ResourceManager) listResources() []map[string]any {
+	items := []map[string]any{}
+	for _, id := range slices.Sorted(maps.Keys(m.resources)) {
+		items = append(items, m.resources[id])
+	}
+	return items
+}
+
 func groupNotFound(name string) *problem {
 	return &problem{http.StatusNotFound, "ResourceGroupNotFound", "Resource group '" + name + "' could not be found."}
 }

@@ -20,6 +20,7 @@ have nginx || packages+=(nginx)
 have haproxy || packages+=(haproxy)
 have wrk || packages+=(wrk)
 have promtool || packages+=(prometheus)
+have az || packages+=(azure-cli) # 90 MB beside Python's part of the SDK, below
 have rclone || packages+=(rclone)
 can_import requests || packages+=(python3-requests)
 can_import azure.storage.blob,azure.storage.queue,azure.data.tables || packages+=(python3-azure-storage) # with all of the SDK, 640 MB

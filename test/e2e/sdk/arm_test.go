@@ -25,7 +25,7 @@ func TestResourceManager(t *testing.T) {
 	d, _ := startForCloud(t)
 	for _, s := range steerings(t, d)[:2] {
 		t.Run(s.name, func(t *testing.T) {
-			listCreateAndDelete(t, &arm.ClientOptions{ClientOptions: s.options})
+			listCreateAndDelete(t, dummy{}, &arm.ClientOptions{ClientOptions: s.options})
 		})
 	}
 }
@@ -46,7 +46,7 @@ func TestResourceManagerOfARegion(t *testing.T) {
 				azcloud.ResourceManager: {Endpoint: s.url(azuretest.ARMHost, "arm"), Audience: azuretest.ARMAudience},
 			}}
 			options.InsecureAllowCredentialWithHTTP = true // of the dummy, to loopback
-			listCreateAndDelete(t, options)
+			listCreateAndDelete(t, dummy{}, options)
 			asked := map[string]int{}
 			for _, r := range cloud.Recorder.Requests()[before:] {
 				asked[r.Host]++
@@ -58,9 +58,9 @@ func TestResourceManagerOfARegion(t *testing.T) {
 	}
 }
 
-func listCreateAndDelete(t *testing.T, options *arm.ClientOptions) {
+func listCreateAndDelete(t *testing.T, credential azcore.TokenCredential, options *arm.ClientOptions) {
 	t.Helper()
-	client, err := armresources.NewResourceGroupsClient(azuretest.Subscription, dummy{}, options)
+	client, err := armresources.NewResourceGroupsClient(azuretest.Subscription, credential, options)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,16 +77,16 @@ func listCreateAndDelete(t *testing.T, options *arm.ClientOptions) {
 	if want := []string{"dev", "prod", "shared", "staging", "test"}; !slices.Equal(names, want) {
 		t.Errorf("the groups are %q, want %q", names, want)
 	}
-	createAndDelete(t, options, client)
+	createAndDelete(t, credential, options, client)
 }
 
-func createAndDelete(t *testing.T, options *arm.ClientOptions, groups *armresources.ResourceGroupsClient) {
+func createAndDelete(t *testing.T, credential azcore.TokenCredential, options *arm.ClientOptions, groups *armresources.ResourceGroupsClient) {
 	t.Helper()
 	ctx, often := t.Context(), &runtime.PollUntilDoneOptions{Frequency: time.Second}
 	if _, err := groups.CreateOrUpdate(ctx, "made", armresources.ResourceGroup{Location: to.Ptr("westeurope")}, nil); err != nil {
 		t.Fatal(err)
 	}
-	resources, err := armresources.NewClient(azuretest.Subscription, dummy{}, options)
+	resources, err := armresources.NewClient(azuretest.Subscription, credential, options)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,9 +3,7 @@ package proxy
 import (
 	"bytes"
 	"io"
-	"net/http"
 	"strconv"
-	"time"
 
 	"github.com/bearerd/bearerd/proxy/entra"
 	"github.com/bearerd/bearerd/proxy/route"
@@ -64,9 +62,7 @@ func (x *exchange) readForm() (form []byte, whole bool, p *problem) {
 		most = n
 	}
 	if !x.s.spools.reserve(most) {
-		p = problemf(http.StatusServiceUnavailable, CodeTokenUnavailable, "too many bodies are held at once; try again")
-		p.retryAfter = time.Second
-		return nil, false, p
+		return nil, false, busy()
 	}
 	x.held = most
 	form, err := io.ReadAll(io.LimitReader(x.r.Body, most+1))

@@ -194,7 +194,7 @@ func TestLoginsShareTheBudgetOfBodies(t *testing.T) {
 		}
 	}
 	answer, body := do(t, w.plain(), loginRequest(t, w.base("/entra"+loginPath), form+strings.Repeat("&x=y", 1000)))
-	wantProblem(t, answer, body, 503, CodeTokenUnavailable)
+	wantProblem(t, answer, body, 503, CodeBusy)
 	if answer.Header.Get("Retry-After") == "" || len(upstream.take()) != 0 {
 		t.Errorf("got %v", answer.Header)
 	}

@@ -1,17 +1,20 @@
 package rig
 
 import (
+	"encoding/binary"
 	"encoding/json"
+	"io"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
-	"github.com/miekg/dns"
+	"golang.org/x/net/dns/dnsmessage"
 )
 
 // pebbleProgram is built once by whoever needs it first; Go's cache keeps it.
@@ -76,31 +79,64 @@ func (r *Rig) StartPebble(t *testing.T, o PebbleOptions) *Pebble {
 	return p
 }
 
-// serveNames starts a DNS server that knows every name, as 127.0.0.1.
+// serveNames starts a DNS server that knows every name, as 127.0.0.1. It is asked
+// by TCP, as Pebble does.
 func serveNames(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0") // Pebble asks by TCP
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &dns.Server{Listener: l, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
-		answer := new(dns.Msg).SetReply(q)
-		if len(q.Question) == 1 && q.Question[0].Qtype == dns.TypeA {
-			header := dns.RR_Header{Name: q.Question[0].Name, Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: 1}
-			answer.Answer = []dns.RR{&dns.A{Hdr: header, A: net.IPv4(127, 0, 0, 1)}}
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			serving.Go(func() {
+				defer conn.Close()
+				for answerName(conn) == nil {
+				}
+			})
 		}
-		_ = w.WriteMsg(answer) // whoever asks asks again
-	})}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		_ = s.ActivateAndServe() // it ends with the socket
-	}()
+	})
 	t.Cleanup(func() {
 		l.Close()
-		<-done
+		serving.Wait() // Pebble, which has ended, has closed its connections
 	})
 	return l.Addr().String()
+}
+
+// answerName answers one question, which has its length in front (RFC 1035,
+// section 4.2.2).
+func answerName(conn io.ReadWriter) error {
+	var size [2]byte
+	if _, err := io.ReadFull(conn, size[:]); err != nil {
+		return err
+	}
+	text := make([]byte, binary.BigEndian.Uint16(size[:]))
+	if _, err := io.ReadFull(conn, text); err != nil {
+		return err
+	}
+	var m dnsmessage.Message
+	if err := m.Unpack(text); err != nil {
+		return err
+	}
+	m.Response, m.Additionals = true, nil
+	if q := m.Questions[0]; q.Type == dnsmessage.TypeA {
+		m.Answers = []dnsmessage.Resource{{
+			Header: dnsmessage.ResourceHeader{Name: q.Name, Class: q.Class, TTL: 1},
+			Body:   &dnsmessage.AResource{A: [4]byte{127, 0, 0, 1}},
+		}}
+	}
+	answer, err := m.AppendPack([]byte{0, 0})
+	if err != nil {
+		return err
+	}
+	binary.BigEndian.PutUint16(answer, uint16(len(answer)-2))
+	_, err = conn.Write(answer)
+	return err
 }
 
 func writeFile(t *testing.T, path string, text []byte) string {

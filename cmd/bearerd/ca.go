@@ -38,17 +38,21 @@ func caInitCommand() *cobra.Command {
 or, with --renew, to replace the authority: by one that expires later, or that may sign for names that the routes have now.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			o, err := authorityOptions(cmd, config)
+			all, err := authorityOptions(cmd, config)
 			if err != nil {
 				return err
 			}
-			root, err := authority.Init(cmd.Context(), o, renew)
-			if err != nil {
-				return err
+			for _, o := range all {
+				root, err := authority.Init(cmd.Context(), o, renew)
+				if err != nil {
+					return err
+				}
+				if _, err := fmt.Fprintf(cmd.OutOrStdout(), "made %s\nsha256   %s\nexpires  %s\nsigns for %v\n",
+					root.Path(), root.Fingerprint(), date(root.Expires()), root.Permitted()); err != nil {
+					return err
+				}
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "made %s\nsha256   %s\nexpires  %s\nsigns for %v\n",
-				root.Path(), root.Fingerprint(), date(root.Expires()), root.Permitted())
-			return err
+			return nil
 		},
 	}
 	config.add(cmd)
@@ -114,24 +118,41 @@ SSL_CERT_FILE, REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE, GIT_SSL_CAINFO. Write it anew
 	return cmd
 }
 
-func authorityOptions(cmd *cobra.Command, config configFlag) (authority.Options, error) {
+// authorityOptions describes the authority, and the RSA one where a listener
+// needs it.
+func authorityOptions(cmd *cobra.Command, config configFlag) ([]authority.Options, error) {
 	c, err := config.load(cmd)
-	if err != nil {
-		return authority.Options{}, err
-	}
-	table, err := c.Compile(c.LikelyCloud())
-	if err != nil {
-		return authority.Options{}, err
-	}
-	return daemon.AuthorityOptions(c, table), nil
-}
-
-func loadRoot(cmd *cobra.Command, config configFlag) (*authority.Root, error) {
-	o, err := authorityOptions(cmd, config)
 	if err != nil {
 		return nil, err
 	}
-	return authority.Load(o)
+	table, err := c.Compile(c.LikelyCloud())
+	if err != nil {
+		return nil, err
+	}
+	all := []authority.Options{daemon.AuthorityOptions(c, table)}
+	if o, needed := daemon.RSAAuthorityOptions(c, table); needed {
+		all = append(all, o)
+	}
+	return all, nil
+}
+
+// loadRoot gives the authority, which exports the root of the RSA one too.
+func loadRoot(cmd *cobra.Command, config configFlag) (*authority.Root, error) {
+	all, err := authorityOptions(cmd, config)
+	if err != nil {
+		return nil, err
+	}
+	root, err := authority.Load(all[0])
+	for _, o := range all[1:] {
+		if err != nil {
+			break
+		}
+		var more *authority.Root
+		if more, err = authority.Load(o); err == nil {
+			root = root.With(more)
+		}
+	}
+	return root, err
 }
 
 // writeOut writes to a file whole or not at all, readable by everybody: what is

@@ -88,7 +88,10 @@ func (e *examination) run(ctx context.Context) error {
 		for _, k := range daemon.Keys(table, false) {
 			e.token(ctx, k.Identity, k.Audience)
 		}
-		e.authority(daemon.AuthorityOptions(e.config, table))
+		e.authority("authority", daemon.AuthorityOptions(e.config, table))
+		if o, needed := daemon.RSAAuthorityOptions(e.config, table); needed {
+			e.authority("RSA authority", o)
+		}
 	}
 	e.redirect()
 	if e.failed > 0 {
@@ -163,11 +166,11 @@ func (e *examination) clock(token *imds.Token) {
 	}
 }
 
-func (e *examination) authority(o authority.Options) {
+func (e *examination) authority(which string, o authority.Options) {
 	root, err := authority.Load(o)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		e.warn("authority: there is none yet; the first start of bearerd makes it, or `bearerd ca init`")
+		e.warn("%s: there is none yet; the first start of bearerd makes it, or `bearerd ca init`", which)
 	case err != nil:
 		e.fail("%v", err)
 	default:
@@ -175,6 +178,6 @@ func (e *examination) authority(o authority.Options) {
 			e.fail("%v", err)
 			return
 		}
-		e.ok("authority: it covers the routes and expires on %s", root.Expires().Format(time.DateOnly))
+		e.ok("%s: it covers the routes and expires on %s", which, root.Expires().Format(time.DateOnly))
 	}
 }

@@ -9,12 +9,16 @@ package authority
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/rsa"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
+	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
 )
 
@@ -38,6 +42,10 @@ type Options struct {
 	// its certificate followed by its issuers' up to and with the root, and its
 	// key. It is refused unless it is as limited as one of ours. Both or none.
 	CertFile, KeyFile string
+	// RSA asks for the authority whose chain and leaves have RSA keys, for clients
+	// that know no others. It has a file of its own (authority-rsa.pem) and a root
+	// of its own; CertFile must then be an RSA intermediate.
+	RSA bool
 	// Permit lists the DNS suffixes and hosts that the authority must be able
 	// to sign for, in lower case. At least one of Permit, Also and Wildcards.
 	Permit []string
@@ -94,8 +102,12 @@ func Open(ctx context.Context, o Options) (*Authority, error) {
 	}
 	i := newIssuer(root.keys, a.allow)
 	g := &gauge{observe: o.Observe}
-	a.shared = newLeaves("*.", 0, i, o.Logger, g)
-	a.single = newLeaves("", maxHosts, i, o.Logger, g)
+	var source certmagic.KeyGenerator = certmagic.StandardKeyGenerator{KeyType: certmagic.P256}
+	if o.RSA {
+		source = &sharedKey{generate: sync.OnceValues(func() (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, 2048) })}
+	}
+	a.shared = newLeaves("*.", 0, i, source, o.Logger, g)
+	a.single = newLeaves("", maxHosts, i, source, o.Logger, g)
 	for suffix, used := range a.wildcards {
 		if !used {
 			continue

@@ -2,6 +2,7 @@ package authority
 
 import (
 	"context"
+	"crypto"
 	"errors"
 	"fmt"
 	"io"
@@ -12,7 +13,8 @@ import (
 )
 
 const (
-	fileName = "authority.pem"
+	fileName    = "authority.pem"
+	rsaFileName = "authority-rsa.pem"
 	// A real one has 3 KiB, plus some 20 bytes for every permitted name, twice.
 	maxFileSize  = 1 << 20
 	lockInterval = 10 * time.Millisecond
@@ -24,12 +26,17 @@ const (
 // neither a crash nor a full disk nor a second process leaves half of one.
 // Readers need no lock, and so neither a writable disk.
 type file struct {
-	path   string
-	rename func(from, to string) error // os.Rename, or a crash before it
+	path     string
+	generate func() (crypto.Signer, error) // each key of an authority that is made
+	rename   func(from, to string) error   // os.Rename, or a crash before it
 }
 
 func newFile(dir string) *file {
-	return &file{path: filepath.Join(dir, fileName), rename: os.Rename}
+	return &file{path: filepath.Join(dir, fileName), generate: generateECDSA, rename: os.Rename}
+}
+
+func newRSAFile(dir string) *file {
+	return &file{path: filepath.Join(dir, rsaFileName), generate: generateRSA, rename: os.Rename}
 }
 
 // load reads the authority; the error wraps fs.ErrNotExist if there is none.
@@ -116,7 +123,7 @@ func (f *file) replace(ctx context.Context, permit []string, renew bool) (*keyPa
 
 // create makes an authority and writes it; the lock is held.
 func (f *file) create(permit []string) (*keyPair, error) {
-	k, err := newKeyPair(permit)
+	k, err := newKeyPairOf(f.generate, permit)
 	if err != nil {
 		return nil, fmt.Errorf("authority: making one: %w", err)
 	}

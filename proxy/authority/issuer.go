@@ -3,6 +3,7 @@ package authority
 import (
 	"context"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
@@ -69,6 +70,9 @@ func (i *issuer) sign(name string, request *x509.CertificateRequest) ([]byte, er
 		KeyUsage:              x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		BasicConstraintsValid: true,
+	}
+	if _, ok := request.PublicKey.(*rsa.PublicKey); ok {
+		template.KeyUsage |= x509.KeyUsageKeyEncipherment // for key exchange by RSA
 	}
 	if !template.NotAfter.After(now) {
 		return nil, errors.New("authority: it has expired; " + renewHint)

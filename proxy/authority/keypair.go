@@ -6,6 +6,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/hex"
@@ -36,18 +37,27 @@ type keyPair struct {
 func (k *keyPair) intermediate() *x509.Certificate { return k.chain[0] }
 func (k *keyPair) root() *x509.Certificate         { return k.chain[len(k.chain)-1] }
 
-// newKeyPair makes a root and the one intermediate that it ever signs. The
+func generateECDSA() (crypto.Signer, error) { return ecdsa.GenerateKey(elliptic.P256(), rand.Reader) }
+
+// generateRSA makes a key for ten years: 2048 bits are for less
+// (NIST SP 800-57 part 1, table 4).
+func generateRSA() (crypto.Signer, error) { return rsa.GenerateKey(rand.Reader, 3072) }
+
+// newKeyPair makes an authority of ECDSA keys.
+func newKeyPair(permit []string) (*keyPair, error) { return newKeyPairOf(generateECDSA, permit) }
+
+// newKeyPairOf makes a root and the one intermediate that it ever signs. The
 // root's key is in no field and no file: it is garbage when this returns.
 //
 // The root has the same name constraints. Whoever is asked to install it can
 // thus read in the root itself what it is good for, and need not believe that
 // its key is gone. They alone would not do: Java ignores a trust anchor's.
-func newKeyPair(permit []string) (*keyPair, error) {
-	rootKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+func newKeyPairOf(generate func() (crypto.Signer, error), permit []string) (*keyPair, error) {
+	rootKey, err := generate()
 	if err != nil {
 		return nil, err
 	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	key, err := generate()
 	if err != nil {
 		return nil, err
 	}

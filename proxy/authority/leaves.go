@@ -3,6 +3,8 @@ package authority
 import (
 	"container/list"
 	"context"
+	"crypto"
+	"crypto/rsa"
 	"crypto/tls"
 	"fmt"
 	"hash/maphash"
@@ -55,7 +57,7 @@ type warmLeaf struct {
 	due  time.Time // to ask certmagic again
 }
 
-func newLeaves(prefix string, limit int, i *issuer, log *zap.Logger, g *gauge) *leaves {
+func newLeaves(prefix string, limit int, i *issuer, source certmagic.KeyGenerator, log *zap.Logger, g *gauge) *leaves {
 	l := &leaves{
 		prefix: prefix,
 		limit:  limit,
@@ -78,7 +80,7 @@ func newLeaves(prefix string, limit int, i *issuer, log *zap.Logger, g *gauge) *
 	config := certmagic.Config{
 		Issuers:             []certmagic.Issuer{i},
 		Storage:             l.store,
-		KeySource:           certmagic.StandardKeyGenerator{KeyType: certmagic.P256},
+		KeySource:           source,
 		RenewalWindowRatio:  renewalRatio,
 		OCSP:                certmagic.OCSPConfig{DisableStapling: true}, // no network
 		DisableARI:          true,                                        // no network
@@ -95,6 +97,15 @@ func newLeaves(prefix string, limit int, i *issuer, log *zap.Logger, g *gauge) *
 	l.config = certmagic.New(l.cache, config)
 	return l
 }
+
+// sharedKey gives all leaves of a process one RSA key: making one takes a tenth
+// of a second and more, for which callers who think up hosts could ask at will.
+type sharedKey struct {
+	generate func() (*rsa.PrivateKey, error)
+}
+
+// GenerateKey implements certmagic.KeyGenerator.
+func (s *sharedKey) GenerateKey() (crypto.PrivateKey, error) { return s.generate() }
 
 // quietLogger leaves certmagic's failures; it reports every step.
 func quietLogger(log *zap.Logger) *zap.Logger {

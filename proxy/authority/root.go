@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -22,6 +23,7 @@ const renewHint = "run `bearerd ca init --renew` and make every app trust the ne
 // Load and Open make one; it is immutable and safe for concurrent use.
 type Root struct {
 	keys *keyPair
+	more []*x509.Certificate // further roots to export
 	path string
 	hint string // what to do when it does not serve
 }
@@ -44,7 +46,7 @@ func Init(ctx context.Context, o Options, renew bool) (*Root, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := newFile(o.Dir)
+	f := o.file()
 	keys, err := f.replace(ctx, permit, renew)
 	if err != nil {
 		return nil, err
@@ -65,12 +67,16 @@ func Load(o Options) (*Root, error) {
 
 func (o *Options) load() (*Root, error) {
 	if o.CertFile != "" || o.KeyFile != "" {
-		return loadProvided(o.CertFile, o.KeyFile)
+		root, err := loadProvided(o.CertFile, o.KeyFile)
+		if err == nil && o.RSA && !root.isRSA() {
+			err = fmt.Errorf("authority: cert_file %s: clients that know RSA alone (a listener's rsa: true) need a chain of RSA keys; have it issued with those, or remove rsa", o.CertFile)
+		}
+		return root, err
 	}
 	if o.Dir == "" {
 		return nil, errNoDir()
 	}
-	f := newFile(o.Dir)
+	f := o.file()
 	keys, err := f.load()
 	if err != nil {
 		return nil, err
@@ -80,7 +86,7 @@ func (o *Options) load() (*Root, error) {
 
 // create makes the authority on the first start.
 func (o *Options) create(ctx context.Context, permit []string) (*Root, error) {
-	f := newFile(o.Dir)
+	f := o.file()
 	keys, made, err := f.loadOrCreate(ctx, permit)
 	if err != nil {
 		return nil, err
@@ -92,6 +98,17 @@ func (o *Options) create(ctx context.Context, permit []string) (*Root, error) {
 			zap.Strings("permitted", permit), zap.Time("expires", r.Expires()))
 	}
 	return r, nil
+}
+
+func (o *Options) file() *file {
+	if o.RSA {
+		return newRSAFile(o.Dir)
+	}
+	return newFile(o.Dir)
+}
+
+func (r *Root) isRSA() bool {
+	return !slices.ContainsFunc(r.keys.chain, func(c *x509.Certificate) bool { return c.PublicKeyAlgorithm != x509.RSA })
 }
 
 func isMissing(err error) bool { return errors.Is(err, fs.ErrNotExist) }
@@ -111,10 +128,23 @@ func (r *Root) checkDates() error {
 	return nil
 }
 
-// RootPEM gives the root's certificate.
-func (r *Root) RootPEM() []byte { return encodeCertificates(r.keys.root()) }
+// With gives r exporting the root of other as well: what RootPEM, RootPKCS12 and
+// Bundle give then holds both.
+func (r *Root) With(other *Root) *Root {
+	both := *r
+	both.more = slices.Concat(r.more, other.roots())
+	return &both
+}
 
-// RootPKCS12 gives the root as a PKCS#12 trust store under the alias "bearerd",
+func (r *Root) roots() []*x509.Certificate {
+	return append([]*x509.Certificate{r.keys.root()}, r.more...)
+}
+
+// RootPEM gives the root's certificate.
+func (r *Root) RootPEM() []byte { return encodeCertificates(r.roots()...) }
+
+// RootPKCS12 gives the root as a PKCS#12 trust store under the alias "bearerd"
+// (a second one under "bearerd-2"),
 // as Java reads it since 8u301. It is encrypted and authenticated with password,
 // though nothing in it is secret; an empty password leaves both out.
 //
@@ -124,8 +154,15 @@ func (r *Root) RootPKCS12(password string) ([]byte, error) {
 	if password == "" {
 		encoder = pkcs12.Passwordless
 	}
-	entry := pkcs12.TrustStoreEntry{Cert: r.keys.root(), FriendlyName: organization}
-	store, err := encoder.EncodeTrustStoreEntries([]pkcs12.TrustStoreEntry{entry}, password)
+	var entries []pkcs12.TrustStoreEntry
+	for i, root := range r.roots() {
+		name := organization
+		if i > 0 {
+			name += "-" + strconv.Itoa(i+1)
+		}
+		entries = append(entries, pkcs12.TrustStoreEntry{Cert: root, FriendlyName: name})
+	}
+	store, err := encoder.EncodeTrustStoreEntries(entries, password)
 	if err != nil {
 		return nil, fmt.Errorf("authority: encoding the trust store: %w; use a password of Unicode's basic plane", err)
 	}
@@ -142,9 +179,9 @@ func (r *Root) Bundle() ([]byte, error) {
 		return nil, err
 	}
 	own := func(cert *x509.Certificate) bool {
-		return cert.Equal(r.keys.root()) || slices.Equal(cert.Subject.Organization, []string{organization})
+		return slices.ContainsFunc(r.roots(), cert.Equal) || slices.Equal(cert.Subject.Organization, []string{organization})
 	}
-	return encodeCertificates(append(slices.DeleteFunc(system, own), r.keys.root())...), nil
+	return encodeCertificates(append(slices.DeleteFunc(system, own), r.roots()...)...), nil
 }
 
 // Expires says when the authority must have been renewed.

@@ -10,6 +10,7 @@ certificates=/etc/ssl/certs/ca-certificates.crt
 
 packages=()
 have curl || packages+=(curl)
+have openssl || packages+=(openssl)
 have ip || packages+=(iproute2)
 have nft || packages+=(nftables)
 have gcc || packages+=(gcc libc6-dev) # the race detector links C

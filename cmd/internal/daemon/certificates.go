@@ -43,7 +43,7 @@ func (d *Daemon) secureDoor(c *Config, l *door, t *TLS) (err error) {
 	case t.CertFile != "":
 		l.cert, err = authority.OpenPair(t.CertFile, t.KeyFile, d.log)
 	case t.Authority:
-		l.cert = signedHere{d}
+		l.cert = signedHere{d, t.RSA}
 	default:
 		l.cert, err = d.openACME(c, l, &t.ACME)
 		o.Challenge = authority.TLSALPNProtocol
@@ -89,7 +89,10 @@ func (d *Daemon) certificateSamples() (all []metrics.CertificateSample) {
 
 // signedHere is a certificate of the local authority's, for the names of ours
 // that the configuration of the moment has.
-type signedHere struct{ d *Daemon }
+type signedHere struct {
+	d   *Daemon
+	rsa bool // for clients that know nothing else too
+}
 
 // GetCertificate shows the certificate of the name that the caller asks for, of
 // the first of ours for any other.
@@ -99,7 +102,11 @@ func (s signedHere) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate
 	if !slices.Contains(names, name) {
 		name = names[0] // no configuration with such a listener is without one
 	}
-	return s.d.authority.Leaf(hello.Context(), name)
+	leaf, err := s.d.authority.Leaf(hello.Context(), name)
+	if err == nil && s.rsa && hello.SupportsCertificate(leaf) != nil {
+		return s.d.rsaAuthority.Leaf(hello.Context(), name)
+	}
+	return leaf, err
 }
 
 // Expires gives the authority's end: leaves are renewed before theirs.

@@ -89,6 +89,14 @@ func AuthorityOptions(c *Config, table *route.Table) authority.Options {
 	return o
 }
 
+// RSAAuthorityOptions says the same of the RSA authority, which there is where a
+// listener takes clients that know nothing else.
+func RSAAuthorityOptions(c *Config, table *route.Table) (o authority.Options, needed bool) {
+	o = AuthorityOptions(c, table)
+	o.RSA = true
+	return o, slices.ContainsFunc(c.Listen, func(l Listener) bool { return l.TLS.RSA })
+}
+
 // learnCloud asks IMDS which cloud this is until it answers, and takes the
 // routes over for that one. Where no route needs IMDS there may be none, and it
 // is not asked unless a reload changes that. named is closed when the cloud is

@@ -74,7 +74,7 @@ func (l *Listener) keys() object {
 func (t *TLS) keys() object {
 	return object{
 		{"min_version", oneOf(&t.MinVersion, word[uint16]{"1.2", 0}, word[uint16]{"1.0", tls.VersionTLS10}, word[uint16]{"1.1", tls.VersionTLS11}, word[uint16]{"1.3", tls.VersionTLS13}), "Lowest version of TLS. 1.0 and 1.1 have known weaknesses, and are for clients that know nothing newer."},
-		{"rsa", later{boolean(&t.RSA), "this version signs no RSA certificates, so that such clients would fail; remove it"}, "Not in this version. Also take clients that know RSA alone: certificates by an RSA authority of their own, and key exchange without forward secrecy."},
+		{"rsa", boolean(&t.RSA), "Also take clients that know RSA alone: certificates by an RSA authority of their own, and key exchange without forward secrecy."},
 		{"cert_file", path(&t.CertFile), "The listener's certificate, followed by its issuers, in PEM. Goes with key_file. Both are read again when they change."},
 		{"key_file", path(&t.KeyFile), "Its key."},
 		{"authority", boolean(&t.Authority), "The local authority signs the listener's certificate, for the names of the file's own names."},

@@ -70,7 +70,7 @@ func TestEveryKeyIsTaken(t *testing.T) {
 			{
 				Address: Address{TCP: netip.MustParseAddrPort("10.0.0.4:8443")}, InsecureAllowNetwork: true,
 				TLS: TLS{
-					MinVersion: tls.VersionTLS10, CertFile: filepath.Join("testdata", "proxy.pem"), KeyFile: "/etc/bearerd/proxy.key",
+					MinVersion: tls.VersionTLS10, RSA: true, CertFile: filepath.Join("testdata", "proxy.pem"), KeyFile: "/etc/bearerd/proxy.key",
 					ClientCA: filepath.Join("testdata", "clients.pem"),
 				},
 				ProxyProtocolFrom: []netip.Prefix{netip.MustParsePrefix("10.0.0.7/32"), netip.MustParsePrefix("10.0.1.0/24")},
@@ -328,8 +328,9 @@ func TestWarnings(t *testing.T) {
 			"bearerd.yaml:1:18: admin.address: whoever reaches [::]:9180 over the network sees the routes, the identities and the metrics; let a firewall keep strangers out",
 			"bearerd.yaml:3:15: listen[0].address: whoever reaches 0.0.0.0:8180 over the network can use this machine's identity; let a firewall keep strangers out",
 		}},
-		{"listen:\n  - {address: 0.0.0.0:8180, tls: {cert_file: a, key_file: b, client_ca: c}}\n  - {address: 127.0.0.1:8181, tls: {min_version: \"1.1\"}}\n", []string{
+		{"listen:\n  - {address: 0.0.0.0:8180, tls: {cert_file: a, key_file: b, client_ca: c}}\n  - {address: 127.0.0.1:8181, tls: {min_version: \"1.1\", rsa: true}}\n", []string{
 			"bearerd.yaml:3:50: listen[1].tls.min_version: TLS 1.1 has known weaknesses, and whoever can change packets between a caller and 127.0.0.1:8181 may make use of them; keep it for clients that know nothing newer, on a listener of their own",
+			"bearerd.yaml:3:62: listen[1].tls.rsa: key exchange by RSA has no forward secrecy: whoever records a call and gets the certificate's key later can read it; keep it for clients that know nothing else, on a listener of their own",
 		}},
 	} {
 		if got := parse(t, test.text).Warnings(); !slices.Equal(got, test.want) {

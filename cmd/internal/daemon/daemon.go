@@ -5,6 +5,7 @@ package daemon
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -52,16 +53,17 @@ type Daemon struct {
 	log     *zap.Logger
 	metrics *metrics.Metrics
 
-	imds       *imds.Client
-	tokens     *tokens
-	principals *principals
-	authority  *authority.Authority
-	proxy      *proxy.Server
-	admin      *http.Server
-	doors      []*door // where callers connect
-	adminDoor  *door
-	metadata   *http.Server // answers at doors in IMDS's mode
-	acme       []*authority.ACME
+	imds         *imds.Client
+	tokens       *tokens
+	principals   *principals
+	authority    *authority.Authority
+	proxy        *proxy.Server
+	admin        *http.Server
+	doors        []*door // where callers connect
+	adminDoor    *door
+	metadata     *http.Server         // answers at doors in IMDS's mode
+	rsaAuthority *authority.Authority // nil: no listener takes clients that know RSA alone
+	acme         []*authority.ACME
 
 	turn     sync.Mutex            // orders those who replace state, and may be held for long
 	state    atomic.Pointer[state] // replaced, never changed, so that nobody waits for a reload
@@ -205,6 +207,11 @@ func (d *Daemon) open(ctx context.Context, c *Config) error {
 		}
 		opened.mode, opened.host = l.Mode, l.Host
 		opened.interception = proxy.Interception{MinVersion: l.TLS.MinVersion, CipherSuites: listen.CipherSuites(l.TLS.RSA)}
+		if l.TLS.RSA {
+			opened.interception.RSALeaf = func(ctx context.Context, host string) (*tls.Certificate, error) {
+				return d.rsaAuthority.Leaf(ctx, host)
+			}
+		}
 		d.doors = append(d.doors, opened)
 	}
 	var err error
@@ -243,7 +250,17 @@ func (d *Daemon) openAuthority(ctx context.Context, c *Config, table *route.Tabl
 	if d.authority, err = authority.Open(ctx, o); err != nil {
 		return err
 	}
-	d.metrics.SetAuthorityExpiry(d.authority.Expires())
+	expires := d.authority.Expires()
+	if rsa, needed := RSAAuthorityOptions(c, table); needed {
+		rsa.Routed, rsa.Logger = o.Routed, d.log
+		if d.rsaAuthority, err = authority.Open(ctx, rsa); err != nil {
+			return err
+		}
+		if end := d.rsaAuthority.Expires(); end.Before(expires) {
+			expires = end
+		}
+	}
+	d.metrics.SetAuthorityExpiry(expires)
 	return nil
 }
 
@@ -399,8 +416,14 @@ func (l *door) shown() string {
 	return l.Addr().String()
 }
 
-// Root is the authority that callers are to trust.
-func (d *Daemon) Root() *authority.Root { return d.authority.Root }
+// Root is the authority that callers are to trust, exporting the RSA one's root
+// too.
+func (d *Daemon) Root() *authority.Root {
+	if d.rsaAuthority != nil {
+		return d.authority.Root.With(d.rsaAuthority.Root)
+	}
+	return d.authority.Root
+}
 
 func routeNames(table *route.Table) []string {
 	var names []string

@@ -90,8 +90,14 @@ func (d *Daemon) takeLocked(next state) (err error) {
 		return err
 	}
 	suffixes, hosts := next.routes.Domains()
-	if err := d.authority.Covers(slices.Concat(suffixes, hosts, next.logins.Hosts(), c.Authority.Permit, c.signedNames())...); err != nil {
+	names := slices.Concat(suffixes, hosts, next.logins.Hosts(), c.Authority.Permit, c.signedNames())
+	if err := d.authority.Covers(names...); err != nil {
 		return err
+	}
+	if d.rsaAuthority != nil {
+		if err := d.rsaAuthority.Covers(names...); err != nil {
+			return err
+		}
 	}
 	if err := d.tokens.Keep(Keys(next.routes, true)); err != nil {
 		return err

@@ -65,6 +65,9 @@ func (d *Daemon) release() {
 	for _, a := range d.acme {
 		a.Close()
 	}
+	if d.rsaAuthority != nil {
+		d.rsaAuthority.Close()
+	}
 	if d.authority != nil {
 		d.authority.Close()
 	}

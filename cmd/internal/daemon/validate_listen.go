@@ -199,5 +199,8 @@ func (c *Config) warnOfOldTLS(s *source) {
 		if v := l.TLS.MinVersion; v == tls.VersionTLS10 || v == tls.VersionTLS11 {
 			s.fail(path+".min_version", "%s has known weaknesses, and whoever can change packets between a caller and %s may make use of them; keep it for clients that know nothing newer, on a listener of their own", tls.VersionName(v), l.Address)
 		}
+		if l.TLS.RSA {
+			s.fail(path+".rsa", "key exchange by RSA has no forward secrecy: whoever records a call and gets the certificate's key later can read it; keep it for clients that know nothing else, on a listener of their own")
+		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -46,6 +47,7 @@ func (s *Server) ServeTransparent(l net.Listener, o TransparentOptions) error {
 	if !s.transparent.add(l) {
 		return nil
 	}
+	defer s.transparent.remove(l)
 	interception := s.newInterception(o.Interception)
 	for {
 		conn, err := l.Accept()
@@ -76,6 +78,12 @@ func (l *listeners) add(one net.Listener) bool {
 	}
 	l.open = append(l.open, one)
 	return true
+}
+
+func (l *listeners) remove(one net.Listener) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.open = slices.DeleteFunc(l.open, func(o net.Listener) bool { return o == one })
 }
 
 func (l *listeners) isClosed() bool {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -15,14 +16,23 @@ import (
 
 func runCommand() *cobra.Command {
 	var config configFlag
+	var drain drainFlags
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Run the daemon",
 		Long: `run serves until SIGTERM or SIGINT. Then it lets the calls under way end, for drain.max at the longest, and exits 0; a second signal ends it at once.
+POST /-/quit at the administrator's listener ends it in the same way, as a Job needs it whose work is done.
 SIGHUP reads the configuration anew: a good one is taken over without dropping a call, a bad one changes nothing.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := config.load(cmd)
+			load := func() (*daemon.Config, error) {
+				c, err := config.load(cmd)
+				if err != nil {
+					return nil, err
+				}
+				return drain.apply(cmd, c)
+			}
+			c, err := load()
 			if err != nil {
 				return err
 			}
@@ -33,12 +43,52 @@ SIGHUP reads the configuration anew: a good one is taken over without dropping a
 				Config:  c,
 				Version: versionOf(),
 				Log:     cmd.ErrOrStderr(),
-				Reload:  func() (*daemon.Config, error) { return config.load(cmd) },
+				Reload:  load,
 			})
 		},
 	}
 	config.add(cmd)
+	drain.add(cmd)
 	return cmd
+}
+
+// drainFlags take the place of the configuration's drain.
+type drainFlags struct{ min, max time.Duration }
+
+const minDrain, maxDrain = "min-drain", "max-drain"
+
+func (f *drainFlags) add(cmd *cobra.Command) {
+	cmd.Flags().DurationVar(&f.min, minDrain, 0, "`time` for which new calls are still taken after the order to end, in place of drain.min")
+	cmd.Flags().DurationVar(&f.max, maxDrain, 0, "`time` that calls under way may take after it, in place of drain.max")
+}
+
+func (f *drainFlags) apply(cmd *cobra.Command, c *daemon.Config) (*daemon.Config, error) {
+	drain := c.Drain
+	if cmd.Flags().Changed(minDrain) {
+		drain.Min = f.min
+	}
+	if cmd.Flags().Changed(maxDrain) {
+		drain.Max = f.max
+	}
+	return c.WithDrain(drain)
+}
+
+// reloadOn reloads at each signal until stop. Nobody waits for a reload: one that
+// hangs, on a disk that is gone, must not keep the daemon from ending.
+func reloadOn(signals <-chan os.Signal, d *daemon.Daemon) (stop func()) {
+	stopped := make(chan struct{})
+	go func() {
+		for {
+			select {
+			case <-signals:
+				// It is logged, counted and shown; the daemon goes on as it was.
+				_ = d.Reload()
+			case <-stopped:
+				return
+			}
+		}
+	}()
+	return func() { close(stopped) }
 }
 
 // serve runs a daemon until a signal, or its own end.
@@ -58,12 +108,10 @@ func serve(ctx context.Context, o daemon.Options) error {
 	if err != nil {
 		return err
 	}
+	defer reloadOn(reloads, d)()
 	signals := 0 // that order the end
 	for ending := false; !ending; {
 		select {
-		case <-reloads:
-			// It is logged, counted and shown; the daemon goes on as it was.
-			_ = d.Reload()
 		case <-ends:
 			signals, ending = 1, true
 		case <-d.Done():

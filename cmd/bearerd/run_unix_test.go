@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -54,6 +55,12 @@ func (o *output) String() string {
 // begin runs serve with one listener, which lets a call wait for its token.
 func begin(t *testing.T) *served {
 	t.Helper()
+	return beginWith(t, func(text string) (*daemon.Config, error) { return daemon.Parse("bearerd.yaml", []byte(text)) })
+}
+
+// beginWith does so with another way to read the configuration at a reload.
+func beginWith(t *testing.T, reload func(text string) (*daemon.Config, error)) *served {
+	t.Helper()
 	// Those that come when serve does not listen must not end the test.
 	ours := make(chan os.Signal, 1)
 	signal.Notify(ours, syscall.SIGTERM, syscall.SIGHUP)
@@ -69,7 +76,7 @@ func begin(t *testing.T) *served {
 	}
 	go func() {
 		s.ended <- serve(t.Context(), daemon.Options{Config: c, Log: &s.log, Reload: func() (*daemon.Config, error) {
-			return daemon.Parse("bearerd.yaml", []byte(text))
+			return reload(text)
 		}})
 	}()
 	s.says("bearerd has started")
@@ -148,6 +155,28 @@ func TestSIGTERMAfterQuitStillDrains(t *testing.T) {
 	}
 	if err := <-s.ended; err != nil {
 		t.Error(err)
+	}
+}
+
+// A disk that is gone can keep whoever reads from it for good.
+func TestReloadThatHangsDoesNotKeepTheDaemonFromEnding(t *testing.T) {
+	hung, release := make(chan struct{}), make(chan struct{})
+	defer close(release)
+	s := beginWith(t, func(text string) (*daemon.Config, error) {
+		close(hung)
+		<-release
+		return nil, errors.New("the disk is gone")
+	})
+	s.signal(syscall.SIGHUP)
+	<-hung
+	s.signal(syscall.SIGTERM)
+	select {
+	case err := <-s.ended:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(5 * time.Second):
+		t.Error("SIGTERM waits for the reload")
 	}
 }
 

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/bearerd/bearerd/metrics"
 	"github.com/bearerd/bearerd/proxy/authority"
 	"github.com/bearerd/bearerd/proxy/listen"
@@ -24,20 +26,26 @@ type certificate interface {
 
 // secure has those listeners speak TLS that have a certificate of their own.
 func (d *Daemon) secure(c *Config) error {
-	for i, l := range c.Listen {
-		if !l.TLS.IsServed() {
-			continue
-		}
-		door := d.doors[i]
-		if err := d.secureDoor(c, door, &l.TLS); err != nil {
-			return fmt.Errorf("TLS on %s: %w", l.Address, err)
+	for _, l := range d.callersDoors() {
+		if err := d.secureDoor(c, l); err != nil {
+			return err
 		}
 	}
 	d.metrics.CollectCertificates(d.certificateSamples)
 	return nil
 }
 
-func (d *Daemon) secureDoor(c *Config, l *door, t *TLS) (err error) {
+// secureDoor has l speak TLS if it has a certificate of its own.
+func (d *Daemon) secureDoor(c *Config, l *door) (err error) {
+	t := &l.config.TLS
+	if !t.IsServed() {
+		return nil
+	}
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("TLS on %s: %w", l.config.Address, err)
+		}
+	}()
 	o := listen.TLSOptions{MinVersion: t.MinVersion, OldKeyExchange: t.RSA}
 	switch {
 	case t.CertFile != "":
@@ -45,8 +53,8 @@ func (d *Daemon) secureDoor(c *Config, l *door, t *TLS) (err error) {
 	case t.Authority:
 		l.cert = signedHere{d, t.RSA}
 	default:
-		l.cert, err = d.openACME(c, l, &t.ACME)
-		o.Challenge = authority.TLSALPNProtocol
+		l.acme, err = openACME(c, l, d.log)
+		l.cert, o.Challenge = l.acme, authority.TLSALPNProtocol
 	}
 	if err != nil {
 		return err
@@ -63,25 +71,21 @@ func (d *Daemon) secureDoor(c *Config, l *door, t *TLS) (err error) {
 	return nil
 }
 
-func (d *Daemon) openACME(c *Config, l *door, a *ACME) (*authority.ACME, error) {
-	opened, err := authority.OpenACME(authority.ACMEOptions{
+func openACME(c *Config, l *door, log *zap.Logger) (*authority.ACME, error) {
+	a := &l.config.TLS.ACME
+	return authority.OpenACME(authority.ACMEOptions{
 		Dir: filepath.Join(c.StateDir, "acme"), Directory: a.Directory, Email: a.Email, Domains: a.Domains,
 		EABKeyID: a.EAB.KeyID, EABKeyFile: a.EAB.KeyFile,
 		HTTP: a.HTTPAddress, TLS: l.Addr().(*net.TCPAddr).AddrPort(),
-		RootCAs: c.Upstream.RootCAs, Logger: d.log,
+		RootCAs: c.Upstream.RootCAs, Logger: log,
 	})
-	if err != nil {
-		return nil, err
-	}
-	d.acme = append(d.acme, opened)
-	return opened, nil
 }
 
 // certificateSamples are the listeners' own certificates for the metrics.
 func (d *Daemon) certificateSamples() (all []metrics.CertificateSample) {
-	for _, l := range d.doors {
+	for _, l := range d.callersDoors() {
 		if l.cert != nil {
-			all = append(all, metrics.CertificateSample{Listener: l.address.String(), Expires: l.cert.Expires(), Failing: l.cert.Err() != nil})
+			all = append(all, metrics.CertificateSample{Listener: l.config.Address.String(), Expires: l.cert.Expires(), Failing: l.cert.Err() != nil})
 		}
 	}
 	return all

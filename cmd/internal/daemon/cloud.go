@@ -94,7 +94,7 @@ func AuthorityOptions(c *Config, table *route.Table) authority.Options {
 func RSAAuthorityOptions(c *Config, table *route.Table) (o authority.Options, needed bool) {
 	o = AuthorityOptions(c, table)
 	o.RSA = true
-	return o, slices.ContainsFunc(c.Listen, func(l Listener) bool { return l.TLS.RSA })
+	return o, c.takesRSA()
 }
 
 // learnCloud asks IMDS which cloud this is until it answers, and takes the

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"crypto/x509"
+	"fmt"
 	"net/netip"
 	"slices"
 	"time"
@@ -158,6 +159,8 @@ type Limits struct {
 	ConnectionsPerCaller int // 1 to 1,000,000; default 2,000
 }
 
+const maxDrain = time.Hour
+
 // Drain is what becomes of the calls under way when the daemon is told to end.
 type Drain struct {
 	Min time.Duration // goes on accepting for so long, 0 to 1 h; default 0
@@ -259,7 +262,28 @@ func (a Address) String() string {
 // asksDNS reports whether names are resolved without the system's help: what
 // steers apps to a transparent listener would steer us too.
 func (c *Config) asksDNS() bool {
-	return len(c.Upstream.Resolvers) > 0 || slices.ContainsFunc(c.Listen, func(l Listener) bool { return l.Mode == ModeTransparent })
+	return len(c.Upstream.Resolvers) > 0 || c.isTransparent()
+}
+
+// isTransparent reports whether a listener is.
+func (c *Config) isTransparent() bool {
+	return slices.ContainsFunc(c.Listen, func(l Listener) bool { return l.Mode == ModeTransparent })
+}
+
+// takesRSA reports whether a listener takes clients that know RSA alone.
+func (c *Config) takesRSA() bool {
+	return slices.ContainsFunc(c.Listen, func(l Listener) bool { return l.TLS.RSA })
+}
+
+// WithDrain gives the configuration with another Drain, which a command line
+// may set.
+func (c *Config) WithDrain(drain Drain) (*Config, error) {
+	if drain.Min < 0 || drain.Max > maxDrain || drain.Min > drain.Max {
+		return nil, fmt.Errorf("calls cannot be let end within %s, the first %s of which still take new ones; write up to %s for both, and make the maximum the longer one", showDuration(drain.Max), showDuration(drain.Min), showDuration(maxDrain))
+	}
+	next := *c
+	next.Drain = drain
+	return &next, nil
 }
 
 // IsLocal reports whether the machine's own processes alone reach the address.

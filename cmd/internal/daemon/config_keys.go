@@ -38,8 +38,8 @@ func (c *Config) keys() object {
 		{"upstream", c.Upstream.keys(), "The way out."},
 		{"limits", c.Limits.keys(), "What callers can make the proxy hold."},
 		{"drain", object{
-			{"min", duration(&c.Drain.Min, 0, time.Hour), "How long new calls are still taken after the order to end, for load balancers to notice."},
-			{"max", duration(&c.Drain.Max, 0, time.Hour), "How long calls under way may take after the order to end. Not less than min."},
+			{"min", duration(&c.Drain.Min, 0, maxDrain), "How long new calls are still taken after the order to end, for load balancers to notice."},
+			{"max", duration(&c.Drain.Max, 0, maxDrain), "How long calls under way may take after the order to end. Not less than min."},
 		}, "How the daemon ends."},
 		{"redirect", c.Redirect.keys(), "What bearerd redirect apply installs: whose calls are led to a transparent listener, and who may reach IMDS. Linux only."},
 		{"authority", object{

@@ -5,7 +5,6 @@ package daemon
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -57,15 +56,20 @@ type Daemon struct {
 	tokens       *tokens
 	principals   *principals
 	authority    *authority.Authority
+	rsaAuthority *authority.Authority // nil: no listener takes clients that know RSA alone
 	proxy        *proxy.Server
 	admin        *http.Server
-	doors        []*door // where callers connect
+	metadata     *http.Server // answers at doors in IMDS's mode
 	adminDoor    *door
-	metadata     *http.Server         // answers at doors in IMDS's mode
-	rsaAuthority *authority.Authority // nil: no listener takes clients that know RSA alone
-	acme         []*authority.ACME
+	limits       *listen.Limits // of all callers' doors together
+	callers      *caller.Finder
 
-	turn     sync.Mutex            // orders those who replace state, and may be held for long
+	doorsMu  sync.Mutex // guards what follows
+	doors    []*door    // where callers connect, in the configuration's order; replaced, never changed
+	released bool       // no door is opened any more
+
+	reading  sync.Mutex            // orders reloads; held for as long as a disk takes
+	turn     sync.Mutex            // orders those who replace state
 	state    atomic.Pointer[state] // replaced, never changed, so that nobody waits for a reload
 	draining atomic.Bool
 
@@ -74,17 +78,6 @@ type Daemon struct {
 	done       chan struct{}      // closed when the daemon is to end
 	doneOnce   sync.Once
 	failure    error // of the listener that closed done; read it after done
-}
-
-// door is one open listener.
-type door struct {
-	net.Listener
-	address      Address // as configured
-	mode         Mode
-	host         string      // of callers without SNI, in mode transparent
-	cert         certificate // nil: it speaks no TLS itself
-	interception proxy.Interception
-	failed       atomic.Bool
 }
 
 // Start starts everything and returns when callers are answered. Nothing that
@@ -193,52 +186,6 @@ func (d *Daemon) newTokens(c *Config) *tokens {
 	})
 }
 
-// open opens every listener, so that a start fails where one cannot be had.
-func (d *Daemon) open(ctx context.Context, c *Config) error {
-	limits := listen.NewLimits(listen.LimitOptions{
-		Total: c.Limits.Connections, PerCaller: c.Limits.ConnectionsPerCaller,
-		Reached: func(l listen.Limit) { d.metrics.ConnectionLimited(string(l)) },
-	})
-	callers := caller.New()
-	for _, l := range c.Listen {
-		opened, err := d.openDoor(ctx, &l, limits, callers)
-		if err != nil {
-			return err
-		}
-		opened.mode, opened.host = l.Mode, l.Host
-		opened.interception = proxy.Interception{MinVersion: l.TLS.MinVersion, CipherSuites: listen.CipherSuites(l.TLS.RSA)}
-		if l.TLS.RSA {
-			opened.interception.RSALeaf = func(ctx context.Context, host string) (*tls.Certificate, error) {
-				return d.rsaAuthority.Leaf(ctx, host)
-			}
-		}
-		d.doors = append(d.doors, opened)
-	}
-	var err error
-	// Probes and metrics must get through when callers hold all that they may.
-	d.adminDoor, err = d.openDoor(ctx, &Listener{Address: c.Admin.Address, InsecureAllowNetwork: true}, nil, nil)
-	return err
-}
-
-func (d *Daemon) openDoor(ctx context.Context, c *Listener, limits *listen.Limits, callers *caller.Finder) (*door, error) {
-	a := c.Address
-	l, err := listen.Open(ctx, listen.Options{
-		Address: a.String(), InsecureAllowNetwork: c.InsecureAllowNetwork || c.asksCallers(), Limits: limits, Observer: d.metrics.Listener(a.String()),
-		Callers:    callers,
-		HeaderFrom: c.ProxyProtocolFrom,
-		HeaderRefused: func(balancer netip.Addr, err error) {
-			d.log.Warn("a load balancer's connection was closed; have it send the PROXY protocol, version 2, or take it out of proxy_protocol_from", zap.Stringer("listener", a), zap.Stringer("balancer", balancer), zap.Error(err))
-		},
-		AcceptFailed: func(err error) {
-			d.log.Warn("a connection could not be accepted; raise the limit on open files if there are too many", zap.Stringer("listener", a), zap.Error(err))
-		},
-	})
-	if err != nil {
-		return nil, err
-	}
-	return &door{Listener: l, address: a}, nil
-}
-
 func (d *Daemon) openAuthority(ctx context.Context, c *Config, table *route.Table) (err error) {
 	o := AuthorityOptions(c, table)
 	o.Routed = func(host string) bool {
@@ -296,25 +243,6 @@ func endpointAddresses(endpoint string) ([]netip.AddrPort, error) {
 	return []netip.AddrPort{netip.AddrPortFrom(addr, uint16(port))}, nil
 }
 
-// ownAddresses are where we listen ourselves.
-func (d *Daemon) ownAddresses() []netip.AddrPort {
-	var all []netip.AddrPort
-	for _, l := range d.openDoors() {
-		if tcp, ok := l.Addr().(*net.TCPAddr); ok {
-			all = append(all, tcp.AddrPort())
-		}
-	}
-	return all
-}
-
-// openDoors are the callers' and, once it is open, the administrator's.
-func (d *Daemon) openDoors() []*door {
-	if d.adminDoor == nil {
-		return d.doors
-	}
-	return slices.Concat(d.doors, []*door{d.adminDoor})
-}
-
 // serve has every listener answered and the background work done.
 func (d *Daemon) serve(c *Config) {
 	d.metrics.ConfigLoaded(d.state.Load().loadedAt)
@@ -323,17 +251,8 @@ func (d *Daemon) serve(c *Config) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	d.cancel = cancel
-	for _, l := range d.doors {
-		d.background.Go(func() {
-			switch l.mode {
-			case ModeIMDS:
-				d.ended(l, serveHTTP(d.metadata, l))
-			case ModeTransparent:
-				d.ended(l, d.proxy.ServeTransparent(l.Listener, proxy.TransparentOptions{Host: l.host, Interception: l.interception}))
-			default:
-				d.ended(l, d.proxy.Serve(l.Listener, l.interception))
-			}
-		})
+	for _, l := range d.callersDoors() {
+		d.serveDoor(l)
 	}
 	d.background.Go(func() { d.ended(d.adminDoor, serveHTTP(d.admin, d.adminDoor)) })
 	if _, auto := c.Cloud(); auto {
@@ -375,15 +294,6 @@ func serveHTTP(s *http.Server, l net.Listener) error {
 	return nil
 }
 
-// ended has the daemon end where a listener did so by itself.
-func (d *Daemon) ended(l *door, err error) {
-	if err == nil {
-		return
-	}
-	l.failed.Store(true)
-	d.finish(fmt.Errorf("listening on %s: %w", l.address, err))
-}
-
 // finish tells whoever runs the daemon that it is to end.
 func (d *Daemon) finish(err error) {
 	d.doneOnce.Do(func() {
@@ -395,26 +305,6 @@ func (d *Daemon) finish(err error) {
 // Done is closed when the daemon is to be shut down: somebody asked for it, or
 // a listener failed.
 func (d *Daemon) Done() <-chan struct{} { return d.done }
-
-// Addresses are where callers connect, in the form of the configuration.
-func (d *Daemon) Addresses() []string {
-	var all []string
-	for _, l := range d.doors {
-		all = append(all, l.shown())
-	}
-	return all
-}
-
-// AdminAddress is where the admin listener is.
-func (d *Daemon) AdminAddress() string { return d.adminDoor.shown() }
-
-// shown is the address with the port that the kernel chose.
-func (l *door) shown() string {
-	if l.address.Unix != "" {
-		return l.address.String()
-	}
-	return l.Addr().String()
-}
 
 // Root is the authority that callers are to trust, exporting the RSA one's root
 // too.

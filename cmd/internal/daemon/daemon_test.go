@@ -280,9 +280,7 @@ func TestCloudThatNobodyKnowsLeavesThePublicOne(t *testing.T) {
 func TestUnixSocketServesBaseURLs(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "s")
 	r := launch(t, imdstest.Options{}, publicCloud+"listen: [{address: \"unix:"+socket+"\"}]\n"+vaultRoute)
-	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", socket)
-	}}
+	transport := &http.Transport{DialContext: dialSocket(socket)}
 	t.Cleanup(transport.CloseIdleConnections)
 	r.client = &http.Client{Transport: transport}
 	if status, body := r.get("http://localhost/vault/secrets/db?api-version=7.4"); status != http.StatusOK {
@@ -401,5 +399,11 @@ func TestStartThatFailsLeavesNothing(t *testing.T) {
 func dialInstead(address string) func(context.Context, string, string) (net.Conn, error) {
 	return func(ctx context.Context, network, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, network, address)
+	}
+}
+
+func dialSocket(path string) func(context.Context, string, string) (net.Conn, error) {
+	return func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", path)
 	}
 }

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"reflect"
@@ -29,13 +30,21 @@ type state struct {
 }
 
 // Reload reads the configuration anew and takes over what it says of routes,
-// entra, names, own, unmatched, drain, log.level and log.access. Requests under way keep
+// listeners, entra, names, own, unmatched, drain, log.level and log.access. Requests under way keep
 // what held at their start; the tokens and their throttle stay. A configuration
 // with a mistake changes nothing, nor does one that needs a restart.
 func (d *Daemon) Reload() error {
+	d.reading.Lock()
+	defer d.reading.Unlock()
+	c, err := d.read()
+	// Whoever learns the cloud meanwhile need not wait for the disk, nor need
+	// the end, which waits for that.
 	d.turn.Lock()
 	defer d.turn.Unlock()
-	next, err := d.reread()
+	var next state
+	if err == nil {
+		next, err = d.next(c)
+	}
 	if err == nil {
 		err = d.takeLocked(next)
 	}
@@ -53,15 +62,15 @@ func (d *Daemon) Reload() error {
 	return nil
 }
 
-// reread gives what is to hold after a reload, but for its routes.
-func (d *Daemon) reread() (next state, err error) {
+func (d *Daemon) read() (*Config, error) {
 	if d.reload == nil {
-		return next, errNoReload
+		return nil, errNoReload
 	}
-	c, err := d.reload()
-	if err != nil {
-		return next, err
-	}
+	return d.reload()
+}
+
+// next gives what is to hold by c, but for its routes.
+func (d *Daemon) next(c *Config) (next state, err error) {
 	now := d.state.Load()
 	if path := now.config.Path(); path != "" && c.Path() == "" {
 		return next, fmt.Errorf("%s is gone; put it back, or restart bearerd to have the defaults", path)
@@ -99,6 +108,15 @@ func (d *Daemon) takeLocked(next state) (err error) {
 			return err
 		}
 	}
+	doors, err := d.openChanged(context.Background(), c)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			closeAll(doors.opened)
+		}
+	}()
 	if err := d.tokens.Keep(Keys(next.routes, true)); err != nil {
 		return err
 	}
@@ -108,6 +126,7 @@ func (d *Daemon) takeLocked(next state) (err error) {
 		d.state.Store(before)
 		return err
 	}
+	d.take(doors)
 	d.metrics.SetRoutes(routeNames(next.routes)...)
 	d.principals.keep(Keys(next.routes, false))
 	d.level.SetLevel(c.Log.Level)
@@ -123,7 +142,8 @@ func needRestart(a, b *Config) (keys []string) {
 		key  string
 		a, b any
 	}{
-		{"listen", a.Listen, b.Listen}, {"imds", a.IMDS, b.IMDS}, {"limits", a.Limits, b.Limits}, {"state_dir", a.StateDir, b.StateDir},
+		{"listen (the first in mode transparent, or none any more)", a.isTransparent(), b.isTransparent()},
+		{"listen (the first with tls.rsa, or none any more)", a.takesRSA(), b.takesRSA()}, {"imds", a.IMDS, b.IMDS}, {"limits", a.Limits, b.Limits}, {"state_dir", a.StateDir, b.StateDir},
 		{"admin", a.Admin, b.Admin}, {"log.format", a.Log.Format, b.Log.Format}, {"cloud: auto", autoA, autoB},
 		{"authority.cert_file", a.Authority.CertFile, b.Authority.CertFile}, {"authority.key_file", a.Authority.KeyFile, b.Authority.KeyFile},
 		{"upstream.ca_file", true, a.Upstream.CAFile == b.Upstream.CAFile && a.Upstream.RootCAs.Equal(b.Upstream.RootCAs)}, // or what is in it

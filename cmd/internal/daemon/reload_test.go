@@ -4,12 +4,14 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -79,7 +81,7 @@ func TestReloadTakesRoutesOverAndKeepsTokens(t *testing.T) {
 func TestBadReloadChangesNothingAndSaysSo(t *testing.T) {
 	for _, tt := range []struct{ name, old, text, want string }{
 		{"a mistake", "gateway: vault", "gatewy: vault", "bearerd.yaml:"},
-		{"a restart is needed", anyPort, "listen: [{address: \"127.0.0.1:0\"}, {address: \"127.0.0.1:0\"}]\n", "a change of listen needs a restart"},
+		{"a restart is needed", "log: {", "limits: {streams: 9}\nlog: {", "a change of limits needs a restart"},
 		{"other DNS servers", "  connect_to:", "  resolvers: [127.0.0.9]\n  connect_to:", "a change of upstream.resolvers needs a restart"},
 		{"the authority does not cover the login hosts", anyPort, anyPort + anEntra, "bearerd ca init --renew"},
 		{"the authority does not cover it", "payroll.vault.azure.net], ", "secrets.corp.example], audience: \"https://vault.azure.net\", ", "bearerd ca init --renew"},
@@ -104,14 +106,26 @@ func TestBadReloadChangesNothingAndSaysSo(t *testing.T) {
 }
 
 // Requests under load see the old routes or the new ones, and never fail.
+// 200 connections are kept busy over 100 reloads, each of which changes routes,
+// an identity, the level of the log and a listener.
 func TestReloadDropsNoRequest(t *testing.T) {
-	r := launch(t, imdstest.Options{}, publicCloud+anyPort+vaultRoute)
+	const connections, reloads = 200, 100
+	payroll := imdstest.Identity{ClientID: "11111111-1111-1111-1111-111111111111", ObjectID: "22222222-2222-2222-2222-222222222222"}
+	r := launch(t, imdstest.Options{Identities: []imdstest.Identity{payroll}}, publicCloud+anyPort+vaultRoute)
+	r.client.Transport.(*http.Transport).MaxIdleConnsPerHost = connections
+	r.client.Timeout = time.Minute // two processors, and whatever else runs on them
 	ctx, cancel := context.WithCancel(t.Context())
+	url := "http://" + r.Addresses()[0] + "/vault/secrets/db?api-version=7.4"
 	var load sync.WaitGroup
-	for range 8 {
+	var calls atomic.Int64
+	ready := make(chan bool, connections)
+	for range connections {
 		load.Go(func() {
-			for ctx.Err() == nil {
-				answer, err := r.client.Get("http://" + r.Addresses()[0] + "/vault/secrets/db?api-version=7.4")
+			for n := 0; ctx.Err() == nil; n++ {
+				answer, err := r.client.Get(url)
+				if n == 0 {
+					ready <- true
+				}
 				if err != nil {
 					t.Error(err)
 					return
@@ -121,16 +135,106 @@ func TestReloadDropsNoRequest(t *testing.T) {
 				if answer.StatusCode != http.StatusOK {
 					t.Errorf("got %s during reloads", answer.Status)
 				}
+				calls.Add(1)
 			}
 		})
 	}
-	for range 50 {
+	for range connections {
+		<-ready
+	}
+	one, two := r.text, strings.NewReplacer(
+		anyPort, "listen: [{address: \"127.0.0.1:0\"}, {address: \"127.0.0.1:0\", mode: imds}]\n",
+		"required: true}]", "required: true, identity: {client_id: "+payroll.ClientID+"}}, {service: storage}]",
+		"{access: all}", "{access: all, level: error}",
+	).Replace(r.text)
+	for n := range reloads {
+		next := calls.Load() + connections/10
+		until(t, "calls are made between reloads", func() bool { return calls.Load() >= next })
+		r.edit(one, two)
 		if err := r.Reload(); err != nil {
 			t.Error(err)
 		}
+		if listeners := len(r.Addresses()); listeners != 2-n%2 {
+			t.Errorf("%d listeners after %d reloads", listeners, n+1)
+		}
+		one, two = two, one
 	}
 	cancel()
 	load.Wait()
+}
+
+func TestReloadOpensAndClosesListeners(t *testing.T) {
+	dir := t.TempDir()
+	r := launch(t, imdstest.Options{}, publicCloud+"listen: [{address: \"unix:"+dir+"/a.sock\"}, {address: \"127.0.0.1:0\"}]\n"+vaultRoute)
+	kept := r.Addresses()[1]
+	old := &http.Client{Transport: &http.Transport{DialContext: dialSocket(dir + "/a.sock")}, Timeout: 5 * time.Second}
+	defer old.CloseIdleConnections()
+	const url = "http://127.0.0.1:1/vault/secrets/db?api-version=7.4"
+	ask := func(c *http.Client) int {
+		answer, err := c.Get(url)
+		if err != nil {
+			return 0
+		}
+		io.Copy(io.Discard, answer.Body)
+		answer.Body.Close()
+		return answer.StatusCode
+	}
+	first := ask(old)
+	if first == 0 {
+		t.Fatal("the first listener does not answer")
+	}
+	r.edit("unix:"+dir+"/a.sock", "unix:"+dir+"/b.sock")
+	if err := r.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	if all := r.Addresses(); all[0] != "unix:"+dir+"/b.sock" || all[1] != kept {
+		t.Errorf("the listeners are %q", all)
+	}
+	if status := ask(old); status != first {
+		t.Errorf("a connection of before the reload got %d, want %d", status, first)
+	}
+	fresh := &http.Client{Transport: &http.Transport{DialContext: dialSocket(dir + "/b.sock")}, Timeout: 5 * time.Second}
+	defer fresh.CloseIdleConnections()
+	if status := ask(fresh); status != first {
+		t.Errorf("the listener of the reload answers %d, want %d", status, first)
+	}
+	if _, err := os.Stat(dir + "/a.sock"); !os.IsNotExist(err) {
+		t.Errorf("the socket of the listener that was taken away: %v", err)
+	}
+	if up := r.shown().Listeners; len(up) != 2 || !up[0].Up || !up[1].Up {
+		t.Errorf("/status has the listeners %+v", up)
+	}
+}
+
+// A listener that cannot be had changes nothing, nor do those that could be.
+func TestReloadRefusesListenersThatCannotBeHad(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	for _, tt := range []struct{ name, text, want string }{
+		{"taken", `{address: "unix:DIR/new"}, {address: "` + taken.Addr().String() + `"}`, "address already in use"},
+		{"another mode", `{address: "unix:DIR/new"}, {address: "unix:DIR/old", mode: imds}`, "a change of listen[2] needs a restart, for unix:DIR/old is open"},
+		{"the first that is transparent", `{address: "unix:DIR/new"}, {address: "127.0.0.1:0", mode: transparent}`, "a change of listen (the first in mode transparent, or none any more) needs a restart"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := t.TempDir()
+			old := `{address: "unix:` + dir + `/old"}`
+			r := launch(t, imdstest.Options{}, publicCloud+"listen: [{address: \"127.0.0.1:0\"}, "+old+"]\n"+vaultRoute)
+			before := r.Addresses()
+			r.edit(old, strings.ReplaceAll(tt.text, "DIR", dir))
+			if err := r.Reload(); err == nil || !strings.Contains(err.Error(), strings.ReplaceAll(tt.want, "DIR", dir)) {
+				t.Errorf("got %v, want %s", err, tt.want)
+			}
+			if _, err := os.Stat(dir + "/new"); !os.IsNotExist(err) {
+				t.Errorf("the listener that could be had: %v", err)
+			}
+			if status, now := r.secret(), r.Addresses(); status != http.StatusOK || !slices.Equal(now, before) {
+				t.Errorf("then %d at %q, want %q", status, now, before)
+			}
+		})
+	}
 }
 
 // What is allowed and may not be meant is said of a reload as of a start.

@@ -55,15 +55,18 @@ func (d *Daemon) release() {
 	if d.admin != nil {
 		d.admin.Close()
 	}
-	for _, l := range d.openDoors() {
+	doors := d.lastDoors()
+	for _, l := range doors {
 		l.Close()
 	}
 	d.background.Wait()
 	if d.tokens != nil {
 		d.tokens.Close()
 	}
-	for _, a := range d.acme {
-		a.Close()
+	for _, l := range doors {
+		if l.acme != nil {
+			l.acme.Close()
+		}
 	}
 	if d.rsaAuthority != nil {
 		d.rsaAuthority.Close()

@@ -82,7 +82,7 @@ func TestShutdownsAtOnce(t *testing.T) {
 // A listener that ends by itself ends the daemon, which says so until then.
 func TestListenerThatFailsEndsTheDaemon(t *testing.T) {
 	r := launch(t, imdstest.Options{}, publicCloud+andIMDSsMode+vaultRoute)
-	r.doors[1].Close()
+	r.callersDoors()[1].Close()
 	<-r.Done()
 	if status, body := r.get("http://" + r.AdminAddress() + "/readyz"); status != http.StatusServiceUnavailable {
 		t.Errorf("/readyz says %d %s", status, body)

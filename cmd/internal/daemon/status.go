@@ -51,8 +51,8 @@ func (d *Daemon) newMetadata(c *Config) *http.Server {
 func (d *Daemon) status() admin.Status {
 	now := d.state.Load()
 	s := admin.Status{Version: d.version, StartedAt: d.started, Stopping: d.draining.Load(), Tokens: d.tokenStatus(), Identities: d.principals.status()}
-	for _, l := range d.doors {
-		s.Listeners = append(s.Listeners, admin.Listener{Address: l.shown(), Mode: l.mode.String(), Up: !l.failed.Load()})
+	for _, l := range d.callersDoors() {
+		s.Listeners = append(s.Listeners, admin.Listener{Address: l.shown(), Mode: l.config.Mode.String(), Up: !l.failed.Load()})
 	}
 	for _, r := range now.routes.Routes() {
 		s.Routes = append(s.Routes, admin.Route{

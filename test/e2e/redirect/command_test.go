@@ -31,7 +31,7 @@ redirect: {daemon_user: 64001, users: [64002], to: 127.0.0.1:8443, to6: "[::1]:8
 	run := func(fails bool, what, wants, reports string) {
 		t.Helper()
 		start := time.Now()
-		out, err := w.host.command(nil, bearerd, "redirect", what, "--config", config)
+		out, err := w.host.Command(nil, bearerd, "redirect", what, "--config", config)
 		took := time.Since(start)
 		if (err != nil) != fails || !strings.Contains(out, wants) {
 			t.Errorf("%s: %v\n%s", what, err, out)
@@ -51,7 +51,7 @@ redirect: {daemon_user: 64001, users: [64002], to: 127.0.0.1:8443, to6: "[::1]:8
 	run(false, "verify", "ok: the rules are in place", `"in_place":true`)
 	w.host.reaches(appUID, 0, service4, "proxy")
 	w.host.refused(appUID, 0, imds)
-	w.host.must("nft", "flush", "ruleset")
+	w.host.Must("nft", "flush", "ruleset")
 	run(true, "verify", "flushed the kernel's rules (nft flush ruleset)\nbearerd: 1 differences from the configuration; run `bearerd redirect apply`", `"in_place":false`)
 	w.host.reaches(appUID, 0, imds, "imds")
 	run(false, "apply", "the rules are in place\n", `"in_place":true`)

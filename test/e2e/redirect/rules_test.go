@@ -78,7 +78,7 @@ func resolve(t *testing.T, o redirect.Options) *redirect.Rules {
 func (n *namespace) apply(rules *redirect.Rules) (changed bool) {
 	n.t.Helper()
 	var err error
-	n.as(0, 0, func() { changed, err = redirect.Apply(rules) })
+	n.As(0, 0, func() { changed, err = redirect.Apply(rules) })
 	if err != nil {
 		n.t.Fatal(err)
 	}
@@ -88,7 +88,7 @@ func (n *namespace) apply(rules *redirect.Rules) (changed bool) {
 func (n *namespace) verify(rules *redirect.Rules) (problems []string) {
 	n.t.Helper()
 	var err error
-	n.as(0, 0, func() { problems, err = redirect.Verify(rules) })
+	n.As(0, 0, func() { problems, err = redirect.Verify(rules) })
 	if err != nil {
 		n.t.Fatal(err)
 	}
@@ -108,9 +108,9 @@ func TestTextIsWhatIsInstalled(t *testing.T) {
 		if !installed.apply(rules) {
 			t.Errorf("%s: the first apply changed nothing", name)
 		}
-		loaded.must("nft", "-c", "-f", file)
-		loaded.must("nft", "-f", file)
-		have, want := installed.must("nft", "list", "ruleset"), loaded.must("nft", "list", "ruleset")
+		loaded.Must("nft", "-c", "-f", file)
+		loaded.Must("nft", "-f", file)
+		have, want := installed.Must("nft", "list", "ruleset"), loaded.Must("nft", "list", "ruleset")
 		if have != want {
 			t.Errorf("%s: installed:\n%s\nloaded by nft:\n%s", name, have, want)
 		}

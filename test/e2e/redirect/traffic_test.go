@@ -66,7 +66,7 @@ func TestSelectedCallsAreRedirected(t *testing.T) {
 	w.host.reaches(appUID, 0, service4, "azure")
 	w.host.reaches(appUID, 0, service6, "azure")
 	w.host.reaches(appUID, 0, imds, "imds")
-	if left := w.host.must("nft", "list", "ruleset"); left != "" {
+	if left := w.host.Must("nft", "list", "ruleset"); left != "" {
 		t.Errorf("left behind:\n%s", left)
 	}
 	if removed := w.host.remove(); removed {
@@ -77,7 +77,7 @@ func TestSelectedCallsAreRedirected(t *testing.T) {
 func (n *namespace) remove() (removed bool) {
 	n.t.Helper()
 	var err error
-	n.as(0, 0, func() { removed, err = redirect.Remove() })
+	n.As(0, 0, func() { removed, err = redirect.Remove() })
 	if err != nil {
 		n.t.Fatal(err)
 	}
@@ -98,7 +98,7 @@ func TestProgramsAreRedirected(t *testing.T) {
 	defer folder.Close()
 	curl := func(attr *syscall.SysProcAttr) string {
 		// The answer is no HTTP, which HTTP/0.9 was content with.
-		out, err := w.host.command(attr, "curl", "-sS", "--http0.9", "--max-time", "5", "http://10.9.0.2/")
+		out, err := w.host.Command(attr, "curl", "-sS", "--http0.9", "--max-time", "5", "http://10.9.0.2/")
 		if err != nil {
 			t.Errorf("curl: %v\n%s", err, out)
 		}
@@ -164,7 +164,7 @@ func TestGuardKeepsIMDSFromEverybodyElse(t *testing.T) {
 	}
 	defer folder.Close()
 	as := &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: appUID}, UseCgroupFD: true, CgroupFD: int(folder.Fd())}
-	if out, err := w.host.command(as, "curl", "-sS", "--http0.9", "--max-time", "5", "http://"+imds); err != nil || !strings.HasPrefix(out, "imds") {
+	if out, err := w.host.Command(as, "curl", "-sS", "--http0.9", "--max-time", "5", "http://"+imds); err != nil || !strings.HasPrefix(out, "imds") {
 		t.Errorf("from the cgroup: %q, %v", out, err)
 	}
 }
@@ -173,7 +173,7 @@ func TestGuardKeepsIMDSFromEverybodyElse(t *testing.T) {
 func TestGuardHoldsBehindAnotherAddress(t *testing.T) {
 	w := newWorld(t)
 	w.host.apply(resolve(t, options()))
-	w.host.must("nft", "add table ip other; add chain ip other out { type nat hook output priority -100; }; add rule ip other out ip daddr 10.99.0.1 tcp dport 8888 dnat to "+imds)
+	w.host.Must("nft", "add table ip other; add chain ip other out { type nat hook output priority -100; }; add rule ip other out ip daddr 10.99.0.1 tcp dport 8888 dnat to "+imds)
 	w.host.refused(otherUID, 0, "10.99.0.1:8888")
 	w.host.reaches(0, 0, "10.99.0.1:8888", "imds")
 }
@@ -183,7 +183,7 @@ func TestGuardHoldsBehindAnotherAddress(t *testing.T) {
 func TestGuardHoldsForMultipathTCP(t *testing.T) {
 	w := newWorld(t)
 	w.host.apply(resolve(t, options()))
-	w.host.as(otherUID, 0, func() {
+	w.host.As(otherUID, 0, func() {
 		var d net.Dialer
 		d.SetMultipathTCP(true)
 		if c, err := d.Dial("tcp", imds); err == nil {
@@ -198,13 +198,13 @@ func TestGuardEndsOpenConnections(t *testing.T) {
 	w := newWorld(t)
 	var l net.Listener
 	var err error
-	w.azure.as(0, 0, func() { l, err = net.Listen("tcp4", ":8080") })
+	w.azure.As(0, 0, func() { l, err = net.Listen("tcp4", ":8080") })
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
 	// The same port for IMDS, seen from the app: the guard judges port 80.
-	w.azure.must("nft", "add table ip port; add chain ip port in { type nat hook prerouting priority -100; }; add rule ip port in ip daddr 169.254.169.254 tcp dport 80 redirect to :8080")
+	w.azure.Must("nft", "add table ip port; add chain ip port in { type nat hook prerouting priority -100; }; add rule ip port in ip daddr 169.254.169.254 tcp dport 80 redirect to :8080")
 	accepted := make(chan net.Conn, 1)
 	go func() {
 		if c, err := l.Accept(); err == nil {
@@ -212,7 +212,7 @@ func TestGuardEndsOpenConnections(t *testing.T) {
 		}
 	}()
 	var c net.Conn
-	w.host.as(otherUID, 0, func() { c, err = net.Dial("tcp", imds) })
+	w.host.As(otherUID, 0, func() { c, err = net.Dial("tcp", imds) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -239,7 +239,7 @@ func TestGuardEndsOpenConnections(t *testing.T) {
 func TestWireServerIsLeftAlone(t *testing.T) {
 	w := newWorld(t)
 	w.host.apply(resolve(t, everything(t)))
-	w.azure.as(0, 0, func() {
+	w.azure.As(0, 0, func() {
 		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(wireServer)}, Timeout: 3 * time.Second}
 		c, err := d.Dial("tcp", "10.9.0.1:8080")
 		if err != nil {
@@ -279,7 +279,7 @@ func TestExchangeLetsNothingThrough(t *testing.T) {
 	var callers sync.WaitGroup
 	for range 100 {
 		callers.Go(func() {
-			w.host.as(appUID, 0, func() {
+			w.host.As(appUID, 0, func() {
 				for {
 					select {
 					case <-stop:
@@ -334,7 +334,7 @@ func TestVerifySeesWhatIsLost(t *testing.T) {
 		{"delete chain inet bearerd forward_guard", "the chain forward_guard is missing"},
 	} {
 		n.apply(rules)
-		n.must("nft", damage.nft)
+		n.Must("nft", damage.nft)
 		if problems := n.verify(rules); len(problems) == 0 || !strings.Contains(strings.Join(problems, "\n"), damage.want) {
 			t.Errorf("%s: %q", damage.nft, problems)
 		}
@@ -393,7 +393,7 @@ func TestApplyAndRemoveAreQuick(t *testing.T) {
 func TestPrivilegeIsAskedFor(t *testing.T) {
 	n := newNamespace(t)
 	rules := resolve(t, options())
-	n.as(0, 0, func() {
+	n.As(0, 0, func() {
 		var header = unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 		var none [2]unix.CapUserData
 		if err := unix.Capset(&header, &none[0]); err != nil { // this thread's alone

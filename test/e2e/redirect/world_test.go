@@ -25,17 +25,17 @@ type world struct{ host, azure, container *namespace }
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{newNamespace(t), newNamespace(t), newNamespace(t)}
-	w.host.ip(`
-		link add h0 type veth peer name a0 netns ` + w.azure.path() + `
+	w.host.IP(`
+		link add h0 type veth peer name a0 netns ` + w.azure.Path() + `
 		addr add 10.9.0.1/24 dev h0
 		addr add fd00:9::1/64 dev h0 nodad
 		link set h0 up
 		link add br0 type bridge
 		addr add 172.30.0.1/24 dev br0
 		link set br0 up
-		link add hc0 type veth peer name c0 netns ` + w.container.path() + `
+		link add hc0 type veth peer name c0 netns ` + w.container.Path() + `
 		link set hc0 master br0 up`)
-	w.azure.ip(`
+	w.azure.IP(`
 		addr add 10.9.0.2/24 dev a0
 		addr add 10.7.0.2/32 dev a0
 		addr add fd00:9::2/64 dev a0 nodad
@@ -43,12 +43,12 @@ func newWorld(t *testing.T) *world {
 		addr add 168.63.129.16/32 dev a0
 		link set a0 up
 		route add default via 10.9.0.1`)
-	w.host.ip(`route add default via 10.9.0.2`)
-	w.container.ip(`
+	w.host.IP(`route add default via 10.9.0.2`)
+	w.container.IP(`
 		addr add 172.30.0.2/24 dev c0
 		link set c0 up
 		route add default via 172.30.0.1`)
-	w.host.as(0, 0, func() {
+	w.host.As(0, 0, func() {
 		if err := os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0); err != nil {
 			t.Error(err)
 		}
@@ -72,7 +72,7 @@ func (n *namespace) echo(address string) {
 	n.t.Helper()
 	var c net.PacketConn
 	var err error
-	n.as(0, 0, func() { c, err = net.ListenPacket("udp", address) })
+	n.As(0, 0, func() { c, err = net.ListenPacket("udp", address) })
 	if err != nil {
 		n.t.Fatal(err)
 	}
@@ -94,7 +94,7 @@ func (n *namespace) echo(address string) {
 // ask sends a datagram as a user, from a port, and wants it back.
 func (n *namespace) ask(uid int, from, to string) (err error) {
 	n.t.Helper()
-	n.as(uid, 0, func() {
+	n.As(uid, 0, func() {
 		var local *net.UDPAddr
 		if local, err = net.ResolveUDPAddr("udp", from); err != nil {
 			return

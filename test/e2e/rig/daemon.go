@@ -3,6 +3,7 @@ package rig
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -26,6 +27,9 @@ type Settings struct {
 	More     string            // further top-level YAML
 	Listen   string            // further YAML under listen: "  - {address: ..., mode: imds}\n"
 	IMDSMore string            // further YAML under imds: ", token_wait: 1s"
+
+	User      int    // bearerd runs as this user without any privilege; 0: as the tests do
+	Authority string // the authority's file that it finds; empty: it makes one
 }
 
 // Daemon is a running bearerd.
@@ -40,6 +44,7 @@ type Daemon struct {
 	IMDS       *IMDS
 
 	rig  *Rig
+	user int
 	mu   sync.Mutex // guards seen
 	seen strings.Builder
 }
@@ -71,7 +76,7 @@ func (r *Rig) Prepare(t *testing.T, s Settings) *Daemon {
 		URL: "http://" + proxy, Admin: "http://" + admin,
 		Config: filepath.Join(dir, "bearerd.yaml"), State: filepath.Join(dir, "state"),
 		Root: filepath.Join(dir, "root.pem"), TrustStore: filepath.Join(dir, "root.p12"),
-		IMDS: s.IMDS, rig: r,
+		IMDS: s.IMDS, rig: r, user: s.User,
 	}
 	endpoint := "http://" + FreeAddress(t)
 	if s.IMDS != nil {
@@ -101,7 +106,34 @@ func (r *Rig) Prepare(t *testing.T, s Settings) *Daemon {
 	if err := os.WriteFile(d.Config, []byte(text.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	if s.Authority != "" {
+		if err := errors.Join(os.Mkdir(d.State, 0o700), copyFile(filepath.Join(d.State, "authority.pem"), s.Authority)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s.User != 0 {
+		d.handOver(t, dir)
+	}
 	return d
+}
+
+func copyFile(to, from string) error {
+	text, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to, text, 0o600)
+}
+
+// handOver gives bearerd's user the files that are bearerd's, and the way there.
+func (d *Daemon) handOver(t *testing.T, dir string) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
+		return errors.Join(err, os.Chown(path, d.user, d.user))
+	})
+	if err := errors.Join(err, os.Chmod(filepath.Dir(dir), 0o755)); err != nil { // the folder of the test's folders
+		t.Fatal(err)
+	}
 }
 
 // Start starts bearerd and waits until it says that it is started.
@@ -117,8 +149,12 @@ func (d *Daemon) Start(t *testing.T) {
 // Begin starts bearerd and does not wait for it.
 func (d *Daemon) Begin(t *testing.T) {
 	t.Helper()
+	argv := []string{d.rig.Bin, "run", "--config", d.Config}
+	if d.user != 0 {
+		argv = append(AsUser(d.user, "--bounding-set=-all"), argv...)
+	}
 	var err error
-	if d.Process, err = Launch(d.rig.BaseEnv(), filepath.Dir(d.Config), d.rig.Bin, "run", "--config", d.Config); err != nil {
+	if d.Process, err = Launch(d.rig.BaseEnv(), filepath.Dir(d.Config), argv[0], argv[1:]...); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -131,6 +167,13 @@ func (d *Daemon) Begin(t *testing.T) {
 		}
 		d.searchForSecrets(t)
 	})
+}
+
+// AsUser is what a command begins with that runs as another user, in a group of
+// the same number and no other.
+func AsUser(uid int, more ...string) []string {
+	id := strconv.Itoa(uid)
+	return append([]string{"setpriv", "--reuid=" + id, "--regid=" + id, "--clear-groups"}, more...)
 }
 
 // Alive fails the test at once if bearerd has ended.

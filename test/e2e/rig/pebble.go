@@ -1,20 +1,16 @@
 package rig
 
 import (
-	"encoding/binary"
 	"encoding/json"
-	"io"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
-
-	"golang.org/x/net/dns/dnsmessage"
 )
 
 // pebbleProgram is built once by whoever needs it first; Go's cache keeps it.
@@ -87,56 +83,12 @@ func serveNames(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var serving sync.WaitGroup
-	serving.Go(func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			serving.Go(func() {
-				defer conn.Close()
-				for answerName(conn) == nil {
-				}
-			})
+	here := Zone(func(string) ([]netip.Addr, bool) { return []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1})}, true })
+	Serve(t, l, func(conn net.Conn) {
+		for here.answerStream(conn) == nil {
 		}
 	})
-	t.Cleanup(func() {
-		l.Close()
-		serving.Wait() // Pebble, which has ended, has closed its connections
-	})
 	return l.Addr().String()
-}
-
-// answerName answers one question, which has its length in front (RFC 1035,
-// section 4.2.2).
-func answerName(conn io.ReadWriter) error {
-	var size [2]byte
-	if _, err := io.ReadFull(conn, size[:]); err != nil {
-		return err
-	}
-	text := make([]byte, binary.BigEndian.Uint16(size[:]))
-	if _, err := io.ReadFull(conn, text); err != nil {
-		return err
-	}
-	var m dnsmessage.Message
-	if err := m.Unpack(text); err != nil {
-		return err
-	}
-	m.Response, m.Additionals = true, nil
-	if q := m.Questions[0]; q.Type == dnsmessage.TypeA {
-		m.Answers = []dnsmessage.Resource{{
-			Header: dnsmessage.ResourceHeader{Name: q.Name, Class: q.Class, TTL: 1},
-			Body:   &dnsmessage.AResource{A: [4]byte{127, 0, 0, 1}},
-		}}
-	}
-	answer, err := m.AppendPack([]byte{0, 0})
-	if err != nil {
-		return err
-	}
-	binary.BigEndian.PutUint16(answer, uint16(len(answer)-2))
-	_, err = conn.Write(answer)
-	return err
 }
 
 func writeFile(t *testing.T, path string, text []byte) string {

@@ -43,7 +43,8 @@ func New(source string) (*Rig, error) {
 	}
 	r.Bin, r.CAFile = filepath.Join(r.Dir, "bearerd"), filepath.Join(r.Dir, "upstream-root.pem")
 	if r.CA, err = newAuthority(); err == nil {
-		err = os.WriteFile(r.CAFile, r.CA.PEM(), 0o600)
+		// Programs that run as other users read here.
+		err = errors.Join(os.Chmod(r.Dir, 0o755), os.WriteFile(r.CAFile, r.CA.PEM(), 0o644))
 	}
 	if err == nil {
 		err = r.build()

@@ -4,13 +4,11 @@ package transparent
 
 import (
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/bearerd/bearerd/imds/imdstest"
@@ -25,52 +23,12 @@ func serve(t *testing.T, address string, handle func(net.Conn)) (count func() in
 	if err != nil {
 		t.Fatal(err)
 	}
-	var mu sync.Mutex
-	n := 0
-	var serving sync.WaitGroup
-	serving.Go(func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			mu.Lock()
-			n++
-			mu.Unlock()
-			serving.Go(func() {
-				defer conn.Close()
-				handle(conn)
-			})
-		}
-	})
-	t.Cleanup(func() {
-		l.Close()
-		serving.Wait()
-	})
-	return func() int {
-		mu.Lock()
-		defer mu.Unlock()
-		return n
-	}
+	return rig.Serve(t, l, handle)
 }
 
 // relay passes connections on to where a fake service really is.
 func relay(to string) func(net.Conn) {
-	return func(conn net.Conn) {
-		far, err := net.Dial("tcp", to)
-		if err != nil {
-			return
-		}
-		defer far.Close()
-		var both sync.WaitGroup
-		both.Go(func() {
-			io.Copy(far, conn)
-			far.(*net.TCPConn).CloseWrite()
-		})
-		io.Copy(conn, far)
-		conn.(*net.TCPConn).CloseWrite()
-		both.Wait()
-	}
+	return rig.Relay(func(address string) (net.Conn, error) { return net.Dial("tcp", address) }, to)
 }
 
 // azure is the vault where its DNS record says, and the IMDS whose tokens it
@@ -103,8 +61,8 @@ func asApp(t *testing.T, d *rig.Daemon, name string, args ...string) (string, er
 func asUser(t *testing.T, d *rig.Daemon, uid int, name string, args ...string) (string, error) {
 	t.Helper()
 	env := append(world.BaseEnv(), "HOME=/tmp", "SSL_CERT_FILE="+roots(t, d), "CURL_CA_BUNDLE="+roots(t, d), "REQUESTS_CA_BUNDLE="+roots(t, d))
-	id := fmt.Sprint(uid)
-	return rig.Try(t, env, "/", "setpriv", append([]string{"--reuid=" + id, "--regid=" + id, "--clear-groups", name}, args...)...)
+	argv := append(rig.AsUser(uid, name), args...)
+	return rig.Try(t, env, "/", argv[0], argv[1:]...)
 }
 
 // roots is a file that the app can read, with the authority's root and that of

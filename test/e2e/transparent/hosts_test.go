@@ -3,10 +3,7 @@
 package transparent
 
 import (
-	"fmt"
-	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -39,27 +36,8 @@ func startUnprivileged(t *testing.T, s rig.Settings) *rig.Daemon {
 	if err := os.WriteFile("/proc/sys/net/ipv4/ip_unprivileged_port_start", []byte("0"), 0); err != nil {
 		t.Fatal(err)
 	}
-	d := world.Prepare(t, s)
-	dir := filepath.Dir(d.Config)
-	if out, err := exec.Command("chown", "-R", fmt.Sprint(daemonUID), dir, world.CAFile).CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil { // the folder of the test's folders
-		t.Fatal(err)
-	}
-	id := fmt.Sprint(daemonUID)
-	var err error
-	d.Process, err = rig.Launch(world.BaseEnv(), dir, "setpriv", "--reuid="+id, "--regid="+id, "--clear-groups", "--bounding-set=-all", world.Bin, "run", "--config", d.Config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(d.Stop)
-	rig.Eventually(t, "bearerd has started", func() error {
-		d.Alive(t)
-		return rig.Answers(d.Admin+"/startupz", http.StatusOK)
-	})
-	d.ExportRoot(t)
-	return d
+	s.User = daemonUID
+	return world.Start(t, s)
 }
 
 func TestHostsEntriesLeadToAnUnprivilegedBearerd(t *testing.T) {

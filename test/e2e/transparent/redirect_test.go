@@ -66,7 +66,7 @@ func TestRedirectedOthersAreByteIdentical(t *testing.T) {
 		for _, args := range [][]string{{"--http1.1"}, {"--http2"}, {"--http2", "-T", file}} {
 			// The server's own certificate shows: bearerd's root is not trusted here.
 			args = append([]string{"-sS", family, "--cacert", world.CAFile, "https://" + otherHost + "/"}, args...)
-			out, err := asAppWithRoots(t, d, args)
+			out, err := asApp(t, d, "curl", args...)
 			if err != nil || sha256.Sum256([]byte(out)) != sha256.Sum256(body) {
 				t.Errorf("curl %q: %v, %d bytes: %.200q", args, err, len(out), out)
 			}
@@ -85,14 +85,6 @@ func TestRedirectedOthersAreByteIdentical(t *testing.T) {
 	if !strings.Contains(metrics, `bearerd_transparent_connections_total{outcome="spliced"} 7`) {
 		t.Error("not all were spliced")
 	}
-}
-
-func asAppWithRoots(t *testing.T, d *rig.Daemon, args []string) (string, error) {
-	t.Helper()
-	if err := os.Chmod(world.CAFile, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	return asApp(t, d, "curl", args...)
 }
 
 // The kernel knows the socket of a caller by where it meant to go.

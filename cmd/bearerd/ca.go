@@ -88,7 +88,7 @@ func caExportCommand() *cobra.Command {
 	config.add(cmd)
 	cmd.Flags().StringVar(&format, "format", "pem", "`format`: pem, or pkcs12 for Java")
 	cmd.Flags().StringVar(&out, "out", "", "`file` to write; empty: standard output")
-	cmd.Flags().StringVar(&password, "password", "changeit", "`password` of the PKCS#12 store, which holds no secret; changeit is what Java expects")
+	cmd.Flags().StringVar(&password, "password", keystorePassword, "`password` of the PKCS#12 store, which holds no secret; changeit is what Java expects")
 	return cmd
 }
 
@@ -125,6 +125,10 @@ func authorityOptions(cmd *cobra.Command, config configFlag) ([]authority.Option
 	if err != nil {
 		return nil, err
 	}
+	return authoritiesOf(c)
+}
+
+func authoritiesOf(c *daemon.Config) ([]authority.Options, error) {
 	table, err := c.Compile(c.LikelyCloud())
 	if err != nil {
 		return nil, err
@@ -142,6 +146,10 @@ func loadRoot(cmd *cobra.Command, config configFlag) (*authority.Root, error) {
 	if err != nil {
 		return nil, err
 	}
+	return loadRoots(all)
+}
+
+func loadRoots(all []authority.Options) (*authority.Root, error) {
 	root, err := authority.Load(all[0])
 	for _, o := range all[1:] {
 		if err != nil {
@@ -155,13 +163,18 @@ func loadRoot(cmd *cobra.Command, config configFlag) (*authority.Root, error) {
 	return root, err
 }
 
-// writeOut writes to a file whole or not at all, readable by everybody: what is
-// exported is public, and an app that cannot read it does not trust us.
+// writeOut writes to a file, or to standard output where none is named.
 func writeOut(cmd *cobra.Command, file string, data []byte) error {
 	if file == "" {
 		_, err := cmd.OutOrStdout().Write(data)
 		return err
 	}
+	return writePublic(file, data)
+}
+
+// writePublic writes file whole or not at all, readable by everybody: what is
+// exported is public, and an app that cannot read it does not trust us.
+func writePublic(file string, data []byte) error {
 	old, err := os.ReadFile(file)
 	if err == nil && bytes.Equal(old, data) {
 		return nil

@@ -17,6 +17,7 @@ import (
 func runCommand() *cobra.Command {
 	var config configFlag
 	var drain drainFlags
+	var trust string
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Run the daemon",
@@ -36,6 +37,11 @@ SIGHUP reads the configuration anew: a good one is taken over without dropping a
 			if err != nil {
 				return err
 			}
+			if trust != "" {
+				if err := exportTrust(cmd.Context(), c, trust); err != nil {
+					return err
+				}
+			}
 			// net/http's client writes there what services send unasked, which
 			// may be anything.
 			log.SetOutput(io.Discard)
@@ -49,6 +55,7 @@ SIGHUP reads the configuration anew: a good one is taken over without dropping a
 	}
 	config.add(cmd)
 	drain.add(cmd)
+	cmd.Flags().StringVar(&trust, "trust-dir", "", "`folder` to write, before calls are taken, what apps have to trust: root.pem, root.p12 for Java, and bundle.pem, which has the system's roots too")
 	return cmd
 }
 

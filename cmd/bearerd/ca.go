@@ -24,7 +24,7 @@ It can sign for the names of the cloud's services and of the routes alone, and i
 			return usageError(cmd, errors.New("a command is missing"))
 		},
 	}
-	cmd.AddCommand(caInitCommand(), caExportCommand(), caBundleCommand())
+	cmd.AddCommand(caInitCommand(), caStageCommand(), caPromoteCommand(), caExportCommand(), caBundleCommand())
 	return cmd
 }
 
@@ -35,29 +35,87 @@ func caInitCommand() *cobra.Command {
 		Use:   "init",
 		Short: "Make the authority",
 		Long: `init makes the authority in state_dir. The first start of bearerd does the same, so it is needed only to have the root before that,
-or, with --renew, to replace the authority: by one that expires later, or that may sign for names that the routes have now.`,
+or, with --renew, to replace the authority at once, because its key was stolen or it cannot sign for a name that the routes have now.
+Apps that trust the old root alone then refuse bearerd; "ca stage" is the way without that.`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return eachAuthority(cmd, config, "made", func(o authority.Options) (*authority.Root, error) {
+				return authority.Init(cmd.Context(), o, renew)
+			})
+		},
+	}
+	config.add(cmd)
+	cmd.Flags().BoolVar(&renew, "renew", false, "replace an authority that exists; apps must then trust the new root, and bearerd be restarted")
+	return cmd
+}
+
+func caStageCommand() *cobra.Command {
+	var config configFlag
+	var again bool
+	cmd := &cobra.Command{
+		Use:   "stage",
+		Short: "Make the next authority, for apps to trust before it signs",
+		Long: `stage makes the authority that is to take today's place: it expires later, and signs for the names that the routes have now.
+Until "ca promote" it signs nothing, and export, bundle and install give its root beside today's. Renew in three steps: stage;
+have every app trust what export gives; promote, and restart bearerd.`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return eachAuthority(cmd, config, "staged", func(o authority.Options) (*authority.Root, error) {
+				return authority.Stage(cmd.Context(), o, again)
+			})
+		},
+	}
+	config.add(cmd)
+	cmd.Flags().BoolVar(&again, "again", false, "replace one that is staged already; apps must then trust the newer root")
+	return cmd
+}
+
+func caPromoteCommand() *cobra.Command {
+	var config configFlag
+	cmd := &cobra.Command{
+		Use:   "promote",
+		Short: "Have the staged authority sign, in place of today's",
+		Long: `promote puts the authority that "ca stage" made in the place of today's, whose key is forgotten. Every app must trust its root by then.
+bearerd signs with it once it is restarted; until then the old root counts, and so it stays in what export, bundle and install give.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			all, err := authorityOptions(cmd, config)
 			if err != nil {
 				return err
 			}
+			// One that is missing must not leave the other promoted.
 			for _, o := range all {
-				root, err := authority.Init(cmd.Context(), o, renew)
-				if err != nil {
-					return err
-				}
-				if _, err := fmt.Fprintf(cmd.OutOrStdout(), "made %s\nsha256   %s\nexpires  %s\nsigns for %v\n",
-					root.Path(), root.Fingerprint(), date(root.Expires()), root.Permitted()); err != nil {
+				if _, err := authority.Staged(o); err != nil {
 					return err
 				}
 			}
-			return nil
+			return eachAuthority(cmd, config, "promoted", func(o authority.Options) (*authority.Root, error) {
+				return authority.Promote(cmd.Context(), o)
+			})
 		},
 	}
 	config.add(cmd)
-	cmd.Flags().BoolVar(&renew, "renew", false, "replace an authority that exists; apps must then trust the new root, and bearerd be restarted")
 	return cmd
+}
+
+// eachAuthority makes an authority by make, and the RSA one where a listener
+// needs it, and describes what was done.
+func eachAuthority(cmd *cobra.Command, config configFlag, done string, make func(authority.Options) (*authority.Root, error)) error {
+	all, err := authorityOptions(cmd, config)
+	if err != nil {
+		return err
+	}
+	for _, o := range all {
+		root, err := make(o)
+		if err != nil {
+			return err
+		}
+		if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%s %s\nsha256   %s\nexpires  %s\nsigns for %v\n",
+			done, root.Path(), root.Fingerprint(), date(root.Expires()), root.Permitted()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func caExportCommand() *cobra.Command {

@@ -27,16 +27,17 @@ const (
 // Readers need no lock, and so neither a writable disk.
 type file struct {
 	path     string
+	hint     string                        // what to do when it does not serve
 	generate func() (crypto.Signer, error) // each key of an authority that is made
 	rename   func(from, to string) error   // os.Rename, or a crash before it
 }
 
 func newFile(dir string) *file {
-	return &file{path: filepath.Join(dir, fileName), generate: generateECDSA, rename: os.Rename}
+	return &file{path: filepath.Join(dir, fileName), hint: renewHint, generate: generateECDSA, rename: os.Rename}
 }
 
 func newRSAFile(dir string) *file {
-	return &file{path: filepath.Join(dir, rsaFileName), generate: generateRSA, rename: os.Rename}
+	return &file{path: filepath.Join(dir, rsaFileName), hint: renewHint, generate: generateRSA, rename: os.Rename}
 }
 
 // load reads the authority; the error wraps fs.ErrNotExist if there is none.
@@ -47,7 +48,7 @@ func (f *file) load() (*keyPair, error) {
 	}
 	k, err := unmarshal(data)
 	if err != nil {
-		return nil, fmt.Errorf("authority: %s is damaged: %w; put a backup back, or %s", f.path, err, renewHint)
+		return nil, fmt.Errorf("authority: %s is damaged: %w; put a backup back, or %s", f.path, err, f.hint)
 	}
 	return k, nil
 }
@@ -115,6 +116,13 @@ func (f *file) replace(ctx context.Context, permit []string, renew bool) (*keyPa
 			return nil, fmt.Errorf("authority: %s: %w; apps may trust its root already: keep it, or to make another one %s", f.path, fs.ErrExist, renewHint)
 		}
 		if !errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("authority: %w; check state_dir", err)
+		}
+		return f.create(permit)
+	}
+	// Whoever could steal the one key could steal the other.
+	for _, other := range []*file{f.next(), f.beside("former")} {
+		if err := os.Remove(other.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("authority: %w; check state_dir", err)
 		}
 	}

@@ -31,34 +31,35 @@ type Root struct {
 // Init makes an authority for o.Permit, o.Also and o.Wildcards in o.Dir.
 //
 // Without renew it refuses to touch a file that exists (the error wraps
-// fs.ErrExist). With renew nothing of the file is kept, nor looked at: root,
-// intermediate and key are others, so that every app must be made to trust the
-// new root, and a daemon that runs must be restarted. That is what makes a
-// stolen key worthless.
+// fs.ErrExist). With renew nothing of the file is kept, nor looked at, nor of a
+// staged one: root, intermediate and key are others, so that every app must be
+// made to trust the new root, and a daemon that runs must be restarted. That is
+// what makes a stolen key worthless. Stage is the way without a rush.
 func Init(ctx context.Context, o Options, renew bool) (*Root, error) {
-	if o.CertFile != "" || o.KeyFile != "" {
-		return nil, errors.New("authority: cert_file and key_file name an authority that others made; remove them to let bearerd make its own")
-	}
-	if o.Dir == "" {
-		return nil, errNoDir()
+	f, err := o.ownFile()
+	if err != nil {
+		return nil, err
 	}
 	permit, err := permits(o.offered())
 	if err != nil {
 		return nil, err
 	}
-	f := o.file()
 	keys, err := f.replace(ctx, permit, renew)
 	if err != nil {
 		return nil, err
 	}
-	return &Root{keys: keys, path: f.path, hint: renewHint}, nil
+	return &Root{keys: keys, path: f.path, hint: f.hint}, nil
 }
 
 // Load reads the authority that Open would use, and makes none: the error wraps
 // fs.ErrNotExist if there is none yet. It needs o.Dir, or o.CertFile and
 // o.KeyFile, and does not ask whether the authority covers o.Permit; Covers does.
+// It exports the roots of a staged and of a former authority too.
 func Load(o Options) (*Root, error) {
 	r, err := o.load()
+	if err == nil && o.CertFile == "" {
+		r, err = o.withOthers(r)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +82,7 @@ func (o *Options) load() (*Root, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Root{keys: keys, path: f.path, hint: renewHint}, nil
+	return &Root{keys: keys, path: f.path, hint: f.hint}, nil
 }
 
 // create makes the authority on the first start.
@@ -91,7 +92,7 @@ func (o *Options) create(ctx context.Context, permit []string) (*Root, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Root{keys: keys, path: f.path, hint: renewHint}
+	r := &Root{keys: keys, path: f.path, hint: f.hint}
 	if made {
 		o.Logger.Info("made an authority; have apps trust its root (`bearerd ca export`, `bearerd ca bundle`)",
 			zap.String("file", r.path), zap.String("sha256", r.Fingerprint()),

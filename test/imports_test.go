@@ -39,7 +39,7 @@ var floors = []floor{
 	{"test/recorded", nil},
 	{"cmd/internal/admin", []string{"proxy", "proxy/azure"}},
 	{"cmd/internal/daemon", []string{"cache", "cmd/internal/admin", "imds", "imds/source", "metrics", "proxy", "proxy/authority", "proxy/azure", "proxy/caller", "proxy/dial", "proxy/entra", "proxy/listen", "proxy/metadata", "proxy/redirect", "proxy/route"}},
-	{"cmd/bearerd", []string{"cache", "cmd/internal/daemon", "imds", "imds/source", "proxy", "proxy/authority", "proxy/azure", "proxy/caller", "proxy/entra", "proxy/redirect", "proxy/route"}},
+	{"cmd/bearerd", []string{"cache", "cmd/internal/daemon", "imds", "imds/source", "proxy", "proxy/authority", "proxy/azure", "proxy/caller", "proxy/entra", "proxy/listen", "proxy/redirect", "proxy/route"}},
 	{"cmd/bearerd-demo", []string{"cmd/internal/daemon", "imds/imdstest", "test/azuretest"}},
 	{"test", nil},
 	{"test/e2e", nil},
@@ -58,6 +58,8 @@ var only = []struct{ imported, by, reason string }{
 	{"github.com/AzureAD/microsoft-authentication-library-for-go/apps/managedidentity", "imds/source", "what asks other sources is hidden there"},
 	{"github.com/AzureAD/microsoft-authentication-library-for-go/apps/confidential", "imds/source", "what asks other sources is hidden there"},
 	{"github.com/google/nftables", "proxy/redirect", "the kernel's rules are read and written there alone"},
+	{"github.com/coreos/go-systemd/v22/activation", "cmd/bearerd", "the environment of the process is read there"},
+	{"github.com/coreos/go-systemd/v22/daemon", "cmd/bearerd", "the environment of the process is read there"},
 	{"github.com/miekg/dns", "proxy/dial", "how names are resolved is hidden there"},
 	{"software.sslmate.com/src/go-pkcs12", "proxy/authority", "the formats of trust stores are hidden there"},
 }

@@ -18,11 +18,13 @@ func runCommand() *cobra.Command {
 	var config configFlag
 	var drain drainFlags
 	var trust string
+	var readyWait time.Duration
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Run the daemon",
 		Long: `run serves until SIGTERM or SIGINT. Then it lets the calls under way end, for drain.max at the longest, and exits 0; a second signal ends it at once.
 POST /-/quit at the administrator's listener ends it in the same way, as a Job needs it whose work is done.
+Under systemd (Type=notify) it takes over the sockets of a socket unit by their addresses, and tells how it stands; it feeds the watchdog while it passes a check of itself.
 SIGHUP reads the configuration anew: a good one is taken over without dropping a call, a bad one changes nothing.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -45,17 +47,23 @@ SIGHUP reads the configuration anew: a good one is taken over without dropping a
 			// net/http's client writes there what services send unasked, which
 			// may be anything.
 			log.SetOutput(io.Discard)
+			supervisor, err := systemd(readyWait)
+			if err != nil {
+				return err
+			}
 			return serve(cmd.Context(), daemon.Options{
-				Config:  c,
-				Version: versionOf(),
-				Log:     cmd.ErrOrStderr(),
-				Reload:  load,
+				Supervisor: supervisor,
+				Config:     c,
+				Version:    versionOf(),
+				Log:        cmd.ErrOrStderr(),
+				Reload:     load,
 			})
 		},
 	}
 	config.add(cmd)
 	drain.add(cmd)
 	cmd.Flags().StringVar(&trust, "trust-dir", "", "`folder` to write, before calls are taken, what apps have to trust: root.pem, root.p12 for Java, and bundle.pem, which has the system's roots too")
+	cmd.Flags().DurationVar(&readyWait, "ready-wait", 15*time.Second, "`time` that systemd waits for the tokens of required routes at the longest, until bearerd counts as started without them")
 	return cmd
 }
 

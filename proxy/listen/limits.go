@@ -95,6 +95,9 @@ func (l *Limits) admit(caller callerKey, closing <-chan struct{}) (release func(
 	}, true
 }
 
+// Full reports whether the next connection has to wait for another one's end.
+func (l *Limits) Full() bool { return l != nil && len(l.slots) == cap(l.slots) }
+
 func (l *Limits) enter(caller callerKey) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -7,6 +7,7 @@
 package listen
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,6 +28,9 @@ type Options struct {
 	// 127.0.0.1, or ::1 on a machine without IPv4) or "unix:/run/bearerd/proxy.sock".
 	// Port 0 takes any free one.
 	Address string
+	// Sockets are those that systemd opened; the one at Address is taken, and its
+	// mode left as it is.
+	Sockets *Sockets
 	// InsecureAllowNetwork permits a TCP address that other machines can reach.
 	InsecureAllowNetwork bool
 	Mode                 fs.FileMode // of a unix socket's file; 0: 0660
@@ -68,27 +72,31 @@ type Listener struct {
 
 // Open opens the socket that o describes. Errors say what to do.
 func Open(ctx context.Context, o Options) (*Listener, error) {
-	if path, ok := strings.CutPrefix(o.Address, "unix:"); ok {
-		if o.Mode == 0 {
-			o.Mode = defaultMode
-		}
-		inner, remove, err := openUnix(ctx, path, o.Mode)
-		if err != nil {
-			return nil, fmt.Errorf("listen on %s: %w", o.Address, err)
-		}
-		return newListener(inner, o, remove), nil
-	}
-	inner, err := openTCP(ctx, o.Address, o.InsecureAllowNetwork)
+	inner, remove, err := openInner(ctx, &o)
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", o.Address, err)
 	}
-	if len(o.HeaderFrom) > 0 {
+	if _, ok := inner.(*net.TCPListener); ok && len(o.HeaderFrom) > 0 {
 		if o.HeaderRefused == nil {
 			o.HeaderRefused = func(netip.Addr, error) {}
 		}
 		inner = newHeaders(inner, o.HeaderFrom, o.HeaderRefused)
 	}
-	return newListener(inner, o, func() error { return nil }), nil
+	return newListener(inner, o, remove), nil
+}
+
+// openInner takes the socket over that is open already, or opens one. What remove
+// gives must run after it is closed.
+func openInner(ctx context.Context, o *Options) (inner net.Listener, remove func() error, err error) {
+	remove = func() error { return nil }
+	if inner, err = o.Sockets.open(o.Address); inner != nil || err != nil {
+		return inner, remove, err
+	}
+	if path, ok := strings.CutPrefix(o.Address, "unix:"); ok {
+		return openUnix(ctx, path, cmp.Or(o.Mode, defaultMode))
+	}
+	inner, err = openTCP(ctx, o.Address, o.InsecureAllowNetwork)
+	return inner, remove, err
 }
 
 // newListener wraps inner; cleanUp runs once, after inner is closed.

@@ -40,6 +40,9 @@ type Options struct {
 	Log     io.Writer // where the log goes; nil: os.Stderr
 	// Reload reads the configuration anew; nil: it cannot be.
 	Reload func() (*Config, error)
+	// Supervisor is who has started the daemon; the zero value is nobody that
+	// wants to know of it.
+	Supervisor Supervisor
 }
 
 // Daemon is a running bearerd. Start makes one, which Shutdown must end; it is
@@ -63,6 +66,8 @@ type Daemon struct {
 	adminDoor    *door
 	limits       *listen.Limits // of all callers' doors together
 	callers      *caller.Finder
+
+	supervisor *supervisor
 
 	doorsMu  sync.Mutex // guards what follows
 	doors    []*door    // where callers connect, in the configuration's order; replaced, never changed
@@ -91,6 +96,7 @@ func Start(ctx context.Context, o Options) (*Daemon, error) {
 		metrics: metrics.New(o.Version), done: make(chan struct{}),
 	}
 	d.level, d.log = newLogger(o.Config.Log, o.Log)
+	d.supervisor = &supervisor{Supervisor: o.Supervisor, log: d.log}
 	if err := d.build(ctx, o.Config); err != nil {
 		d.release()
 		return nil, err
@@ -255,6 +261,12 @@ func (d *Daemon) serve(c *Config) {
 		d.serveDoor(l)
 	}
 	d.background.Go(func() { d.ended(d.adminDoor, serveHTTP(d.admin, d.adminDoor)) })
+	if d.supervisor.Notify != nil {
+		d.background.Go(func() { d.supervise(ctx) })
+		if d.supervisor.Watchdog > 0 {
+			d.background.Go(func() { d.watch(ctx) })
+		}
+	}
 	if _, auto := c.Cloud(); auto {
 		named := make(chan struct{})
 		d.background.Go(func() { d.learnCloud(ctx, named) })

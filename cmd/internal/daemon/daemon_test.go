@@ -81,6 +81,11 @@ const (
 // launch starts a daemon by frame and more.
 func launch(t *testing.T, o imdstest.Options, more string) *running {
 	t.Helper()
+	return launchUnder(t, Supervisor{}, o, more)
+}
+
+func launchUnder(t *testing.T, by Supervisor, o imdstest.Options, more string) *running {
+	t.Helper()
 	r := &running{t: t, imds: imdstest.New(o), log: &lockedBuffer{}, file: "bearerd.yaml"}
 	var err error
 	r.cloud, err = azuretest.Start(azuretest.Options{Tenant: r.imds.Tenant(), Key: r.imds.PublicKey(), IMDS: r.imds})
@@ -94,7 +99,7 @@ func launch(t *testing.T, o imdstest.Options, more string) *running {
 	t.Cleanup(transport.CloseIdleConnections)
 	r.text = r.frame() + more
 	c := r.parse()
-	r.Daemon, err = Start(t.Context(), Options{Config: c, Version: "test", Log: r.log, Reload: func() (*Config, error) {
+	r.Daemon, err = Start(t.Context(), Options{Config: c, Version: "test", Log: r.log, Supervisor: by, Reload: func() (*Config, error) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		return Parse(r.file, []byte(r.text))

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"reflect"
 	"slices"
+	"strings"
 	"sync/atomic"
 
 	"go.uber.org/zap"
@@ -36,6 +37,9 @@ func (d *Daemon) open(ctx context.Context, c *Config) error {
 		Reached: func(l listen.Limit) { d.metrics.ConnectionLimited(string(l)) },
 	})
 	d.callers = caller.New()
+	if err := d.checkSockets(c); err != nil {
+		return err
+	}
 	for _, l := range c.Listen {
 		opened, err := d.openDoor(ctx, l, d.limits, d.callers)
 		if err != nil {
@@ -49,10 +53,23 @@ func (d *Daemon) open(ctx context.Context, c *Config) error {
 	return err
 }
 
+// checkSockets refuses a configuration without a listener for each socket that
+// systemd has opened: who connects there would wait for ever.
+func (d *Daemon) checkSockets(c *Config) error {
+	addresses := []string{c.Admin.Address.String()}
+	for _, l := range c.Listen {
+		addresses = append(addresses, l.Address.String())
+	}
+	if unnamed := d.supervisor.Sockets.Unnamed(addresses); len(unnamed) > 0 {
+		return fmt.Errorf("systemd has opened %s, and no listener of the configuration has that address; give it one, or take it out of the socket unit (`systemctl edit bearerd.socket`)", strings.Join(unnamed, " and "))
+	}
+	return nil
+}
+
 func (d *Daemon) openDoor(ctx context.Context, c Listener, limits *listen.Limits, callers *caller.Finder) (*door, error) {
 	a := c.Address
 	l, err := listen.Open(ctx, listen.Options{
-		Address: a.String(), InsecureAllowNetwork: c.InsecureAllowNetwork || c.asksCallers(), Limits: limits, Observer: d.metrics.Listener(a.String()),
+		Address: a.String(), Sockets: d.supervisor.Sockets, InsecureAllowNetwork: c.InsecureAllowNetwork || c.asksCallers(), Limits: limits, Observer: d.metrics.Listener(a.String()),
 		Callers:    callers,
 		HeaderFrom: c.ProxyProtocolFrom,
 		HeaderRefused: func(balancer netip.Addr, err error) {
@@ -113,6 +130,9 @@ func (d *Daemon) openChanged(ctx context.Context, c *Config) (t turnover, err er
 			closeAll(t.opened)
 		}
 	}()
+	if err := d.checkSockets(c); err != nil {
+		return t, err
+	}
 	t.old = slices.Clone(d.callersDoors())
 	t.doors = make([]*door, len(c.Listen))
 	for i, l := range c.Listen {

@@ -36,6 +36,8 @@ type state struct {
 func (d *Daemon) Reload() error {
 	d.reading.Lock()
 	defer d.reading.Unlock()
+	done := d.supervisor.reloading()
+	defer func() { done(d.words()) }()
 	c, err := d.read()
 	// Whoever learns the cloud meanwhile need not wait for the disk, nor need
 	// the end, which waits for that.

@@ -18,6 +18,7 @@ func (d *Daemon) Shutdown(ctx context.Context) error {
 	d.finish(nil)
 	drain := d.state.Load().config.Drain
 	d.log.Info("bearerd is ending", zap.Duration("drain", drain.Max))
+	d.supervisor.stopping(d.words(), drain.Max)
 	ctx, cancel := context.WithTimeout(ctx, drain.Max)
 	defer cancel()
 	if drain.Min > 0 {

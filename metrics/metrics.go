@@ -218,6 +218,8 @@ func (m *Metrics) Handler(failed func(error)) http.Handler {
 		ErrorLog:            errorLog(failed),
 		ErrorHandling:       promhttp.ContinueOnError,
 		MaxRequestsInFlight: maxScrapes,
+		EnableOpenMetrics:   true, // the only text that has exemplars
+		DisableCompression:  true, // it would double what a scrape takes, mostly to get through loopback
 	})
 }
 

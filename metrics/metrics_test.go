@@ -23,7 +23,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // used gives metrics of which every one has a value.
 func used() *Metrics {
 	m := New("1.2.3")
-	m.Route("vault").Observe("GET", 200, 20*time.Millisecond, 10, 2000)
+	m.Route("vault").Observe("GET", 200, 20*time.Millisecond, 10, 2000, "")
 	m.Route("vault").ObserveOwn("dead", "inject")
 	m.Refused("BearerdTokenUnavailable")
 	m.Operation("keyvault.secret.get")
@@ -94,7 +94,7 @@ func TestObserve(t *testing.T) {
 		{"GET", 200}, {"GET", 204}, {"GET", 304}, {"GET", 404}, {"GET", 503}, {"GET", 0}, {"GET", 499}, {"GET", 999},
 		{"GET", 101}, {"CONNECT", 200}, {"PROPFIND", 200}, {"get", 200},
 	} {
-		r.Observe(o.method, o.status, 20*time.Millisecond, 3, 5)
+		r.Observe(o.method, o.status, 20*time.Millisecond, 3, 5, "")
 	}
 	wantValues(t, m, map[string]float64{
 		`bearerd_requests_total{code="2xx",method="GET",route="vault"}`:     2,
@@ -119,7 +119,7 @@ func TestObserve(t *testing.T) {
 // A negative count would make a counter panic.
 func TestObserveTakesNegativeCounts(t *testing.T) {
 	m := New("test")
-	m.Route("vault").Observe("GET", 200, -time.Second, -1, -1)
+	m.Route("vault").Observe("GET", 200, -time.Second, -1, -1, "")
 	m.Throttled(-time.Second)
 	wantValues(t, m, map[string]float64{
 		`bearerd_received_bytes_total{route="vault"}`: 0,
@@ -224,7 +224,7 @@ func TestSeriesAreBoundedWhateverCallersSend(t *testing.T) {
 	most := 0
 	for i := range 5000 {
 		odd := strconv.Itoa(i)
-		m.Route("vault").Observe("M"+odd, i, time.Second, 1, 1)
+		m.Route("vault").Observe("M"+odd, i, time.Second, 1, 1, "")
 		m.Refused("code" + odd)
 		m.UpstreamError(Cause("cause" + odd))
 		m.IMDSRequest(odd, time.Second)
@@ -246,10 +246,10 @@ func TestSeriesAreBoundedWhateverCallersSend(t *testing.T) {
 func TestSetRoutesDropsWhatOthersLeft(t *testing.T) {
 	m := New("test")
 	vault := m.Route("vault")
-	vault.Observe("GET", 200, time.Second, 1, 1)
-	m.Route("storage").Observe("GET", 200, time.Second, 1, 1)
+	vault.Observe("GET", 200, time.Second, 1, 1, "")
+	m.Route("storage").Observe("GET", 200, time.Second, 1, 1, "")
 	m.Route("storage").ObserveOwn("sas", "pass")
-	m.Route(Unrouted).Observe("CONNECT", 200, time.Second, 1, 1)
+	m.Route(Unrouted).Observe("CONNECT", 200, time.Second, 1, 1, "")
 	m.SetRoutes("vault", "arm")
 	if m.Route("vault") != vault {
 		t.Error("a route that stays lost its handle")
@@ -269,7 +269,7 @@ func TestSetRoutesDropsWhatOthersLeft(t *testing.T) {
 func TestObserveAllocatesNothing(t *testing.T) {
 	m := New("test")
 	observe := func() {
-		m.Route("vault").Observe("GET", 200, 3*time.Millisecond, 100, 1000)
+		m.Route("vault").Observe("GET", 200, 3*time.Millisecond, 100, 1000, "")
 		m.InFlight.Inc()
 		m.InFlight.Dec()
 		m.TokenRequest("hit")
@@ -286,7 +286,7 @@ func BenchmarkObserve(b *testing.B) {
 		m := New("test")
 		b.ReportAllocs()
 		for b.Loop() {
-			m.Route("vault").Observe("GET", 200, 3*time.Millisecond, 100, 1000)
+			m.Route("vault").Observe("GET", 200, 3*time.Millisecond, 100, 1000, "")
 		}
 	})
 	b.Run("contended", func(b *testing.B) {
@@ -295,7 +295,7 @@ func BenchmarkObserve(b *testing.B) {
 		b.SetParallelism(16)
 		b.RunParallel(func(pb *testing.PB) {
 			for pb.Next() {
-				m.Route("vault").Observe("GET", 200, 3*time.Millisecond, 100, 1000)
+				m.Route("vault").Observe("GET", 200, 3*time.Millisecond, 100, 1000, "")
 			}
 		})
 	})
@@ -308,7 +308,7 @@ func TestConcurrentUse(t *testing.T) {
 	for i := range 8 {
 		all.Go(func() {
 			for n := range 200 {
-				m.Route(strconv.Itoa(n%10)).Observe("GET", 200, time.Millisecond, 1, 1)
+				m.Route(strconv.Itoa(n%10)).Observe("GET", 200, time.Millisecond, 1, 1, "")
 				m.Refused(strconv.Itoa(n))
 				if n%50 == i {
 					if _, err := m.registry.Gather(); err != nil {

@@ -3,6 +3,7 @@ package metrics
 import (
 	"maps"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,6 +36,8 @@ type Route struct {
 	own      map[ownCase]prometheus.Counter                                  // made when first used
 	requests [methodOther + 1][classCount]atomic.Pointer[prometheus.Counter] // made when first used
 	duration prometheus.Observer
+	buckets  []float64      // of duration
+	traced   []atomic.Int64 // when each bucket, and what is beyond, last got an exemplar, in Unix seconds
 	received prometheus.Counter
 	sent     prometheus.Counter
 	strange  prometheus.Counter
@@ -60,11 +63,14 @@ func (m *Metrics) Route(name string) *Route {
 }
 
 func (m *Metrics) newRoute(name string) *Route {
+	buckets := requestBuckets()
 	return &Route{
 		name:     name,
 		m:        m,
 		own:      make(map[ownCase]prometheus.Counter),
 		duration: m.duration.WithLabelValues(name),
+		buckets:  buckets,
+		traced:   make([]atomic.Int64, len(buckets)+1),
 		received: m.received.WithLabelValues(name),
 		sent:     m.sent.WithLabelValues(name),
 		strange:  m.strange.WithLabelValues(name),
@@ -101,8 +107,9 @@ func (m *Metrics) SetRoutes(names ...string) {
 
 // Observe counts a request that has ended. method is as the caller wrote it;
 // status is what the caller got, 0 or 499 if nothing; received and sent are the
-// bytes of the bodies from and to the caller.
-func (r *Route) Observe(method string, status int, took time.Duration, received, sent int64) {
+// bytes of the bodies from and to the caller; trace is the id of the trace that
+// the request is part of, empty if of none that anybody keeps.
+func (r *Route) Observe(method string, status int, took time.Duration, received, sent int64, trace string) {
 	i, class := methodIndex(method), classIndex(status)
 	c := r.requests[i][class].Load()
 	if c == nil {
@@ -114,7 +121,7 @@ func (r *Route) Observe(method string, status int, took time.Duration, received,
 		in, out = r.m.tunnelReceived, r.m.tunnelSent
 	} else if status != http.StatusSwitchingProtocols {
 		// What stays open for hours would drown the times of real answers.
-		r.duration.Observe(took.Seconds())
+		r.time(took.Seconds(), trace)
 	}
 	if received > 0 {
 		in.Add(float64(received))
@@ -122,6 +129,21 @@ func (r *Route) Observe(method string, status int, took time.Duration, received,
 	if sent > 0 {
 		out.Add(float64(sent))
 	}
+}
+
+// time notes how long a request took, and now and then the trace to look at as
+// an example. A trace with each would cost as much as all else that is counted,
+// and a scrape reads but the last: so one for each bucket and second.
+func (r *Route) time(seconds float64, trace string) {
+	if trace != "" {
+		bucket, _ := slices.BinarySearch(r.buckets, seconds)
+		last, now := r.traced[bucket].Load(), time.Now().Unix()
+		if last != now && r.traced[bucket].CompareAndSwap(last, now) {
+			r.duration.(prometheus.ExemplarObserver).ObserveWithExemplar(seconds, prometheus.Labels{"trace_id": trace})
+			return
+		}
+	}
+	r.duration.Observe(seconds)
 }
 
 // CallerRefused counts a call that the route refused for who made it.

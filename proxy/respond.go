@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -126,29 +127,9 @@ func (x *exchange) finish() {
 		x.received = x.body.taken()
 	}
 	x.s.spools.giveBack(x.held)
-	x.s.metrics.InFlight.Dec()
-	if x.code != "" {
-		x.s.metrics.Refused(string(x.code))
-	}
-	if x.cause != "" {
-		x.s.metrics.UpstreamError(x.cause)
-	}
 	name := x.routeName()
-	counts := x.s.metrics.Route(name)
-	if x.code == route.CodeCallerNotPermitted {
-		counts.CallerRefused()
-	}
-	counts.Observe(x.r.Method, x.status, took, x.received, x.sent)
-	if own := x.decision.Own; own != azure.None {
-		x.s.metrics.Route(name).ObserveOwn(own.Kind(), x.decision.Action.String())
-	}
-	if x.loggedIn.Result != "" {
-		x.s.metrics.Login(string(x.loggedIn.Result))
-	}
+	x.count(name, took)
 	op := x.decision.Operation
-	if op.Name != "" {
-		x.s.metrics.Operation(op.Name)
-	}
 	if access := x.settings.access; access == AccessNone || access == AccessErrors && x.status < 400 && x.broken == nil {
 		return
 	}
@@ -191,6 +172,32 @@ func (x *exchange) finish() {
 		fields = append(fields, zap.String("broken", logged(x.broken)))
 	}
 	line.Write(fields...)
+}
+
+// count tells the metrics.
+func (x *exchange) count(name string, took time.Duration) {
+	m := x.s.metrics
+	m.InFlight.Dec()
+	if x.code != "" {
+		m.Refused(string(x.code))
+	}
+	if x.cause != "" {
+		m.UpstreamError(x.cause)
+	}
+	counts := m.Route(name)
+	if x.code == route.CodeCallerNotPermitted {
+		counts.CallerRefused()
+	}
+	counts.Observe(x.r.Method, x.status, took, x.received, x.sent, sampledTrace(x.r.Header))
+	if own := x.decision.Own; own != azure.None {
+		counts.ObserveOwn(own.Kind(), x.decision.Action.String())
+	}
+	if x.loggedIn.Result != "" {
+		m.Login(string(x.loggedIn.Result))
+	}
+	if op := x.decision.Operation; op.Name != "" {
+		m.Operation(op.Name)
+	}
 }
 
 // routeName is what the log and the metrics call the route.

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"go.uber.org/zap/zapcore"
@@ -34,14 +35,20 @@ type Token struct {
 // held is what must not be shown.
 type held struct {
 	secret string
-	header []string // the Authorization field's values, shared by all requests
+	header []string      // the Authorization field's values, shared by all requests
+	oid    func() string // see ObjectID
 }
 
 // NewToken makes a token that is valid until expires. refresh is when its
 // source wants it to be renewed; zero if the source did not say.
 func NewToken(secret string, expires, refresh time.Time) *Token {
 	h := &held{secret: secret, header: []string{"Bearer " + secret}}
-	return &Token{held: func() *held { return h }, expires: expires, refresh: refresh}
+	t := &Token{held: func() *held { return h }, expires: expires, refresh: refresh}
+	h.oid = sync.OnceValue(func() string {
+		claims, _ := t.Claims() // an opaque token tells none
+		return claims.ObjectID
+	})
+	return t
 }
 
 // Expires is when the token ends.
@@ -148,6 +155,10 @@ func (t *Token) Claims() (Claims, error) {
 		IssuedAt: numericDate(c.IssuedAt), NotBefore: numericDate(c.NotBefore), Expires: numericDate(c.Expires),
 	}, nil
 }
+
+// ObjectID gives the claim oid, for records of what was done with the token;
+// empty where it tells none. It is read once for each token.
+func (t *Token) ObjectID() string { return t.held().oid() }
 
 func numericDate(seconds float64) time.Time {
 	if seconds <= 0 || seconds > maxUnix {

@@ -253,3 +253,18 @@ func BenchmarkSetAuthHeader(b *testing.B) {
 		token.SetAuthHeader(h)
 	}
 }
+
+// It is read once, for it stands in the record of each call.
+func TestObjectIDIsTheTokensClaim(t *testing.T) {
+	claims := base64.RawURLEncoding.EncodeToString([]byte(`{"oid":"00000000-0000-0000-0000-00000000000a"}`))
+	token := NewToken("e30."+claims+".sig", time.Now().Add(time.Hour), time.Time{})
+	if got := token.ObjectID(); got != "00000000-0000-0000-0000-00000000000a" {
+		t.Errorf("got %q", got)
+	}
+	if n := testing.AllocsPerRun(100, func() { token.ObjectID() }); n != 0 {
+		t.Errorf("it allocates %v times", n)
+	}
+	if got := NewToken("opaque", time.Now().Add(time.Hour), time.Time{}).ObjectID(); got != "" {
+		t.Errorf("an opaque token has %q", got)
+	}
+}

@@ -36,6 +36,8 @@ func causes() []string {
 
 func loginResults() []string { return []string{"answered", "refused", "described", "passed"} }
 
+func auditResults() []string { return []string{"written", "lost"} }
+
 func limits() []string { return []string{"total", "per_caller"} }
 
 func transparentOutcomes() []string {
@@ -78,12 +80,14 @@ func newClosed(v *prometheus.CounterVec, values []string) *closed {
 	return c
 }
 
-func (c *closed) inc(value string) {
+func (c *closed) inc(value string) { c.add(value, 1) }
+
+func (c *closed) add(value string, n int) {
 	counter, ok := c.counters[value]
 	if !ok {
 		counter = c.other
 	}
-	counter.Inc()
+	counter.Add(float64(n))
 }
 
 // The bounds of what an open label can make of a mistake: more values than

@@ -59,6 +59,9 @@ type Metrics struct {
 
 	redirect atomic.Pointer[func() RedirectSample]
 
+	auditRecords *closed
+	auditFailing prometheus.Gauge
+
 	throttle          atomic.Pointer[func() (time.Time, float64)]
 	metadataRequests  *closed
 	imdsRequests      *closed
@@ -142,6 +145,10 @@ func New(version string) *Metrics {
 	})
 	m.tokenRequests = b.closed("token_requests_total", "Tokens that calls needed.", "result", tokenResults())
 	m.tokenRefreshes = b.closed("token_refreshes_total", "Attempts to get a token, in the background or for a waiting call.", "result", refreshResults())
+
+	m.auditRecords = b.closed("audit_records_total",
+		"Records of the audit stream: those that were written, and those that were lost because too many waited for it (`audit.on_error: continue`).", "result", auditResults())
+	m.auditFailing = b.gauge("audit_failing", "1 while the last attempt to write the audit stream failed, else 0.")
 
 	m.IdentityChanges = b.counter("identity_changes_total",
 		"Times that the tokens of an identity were issued to another principal than before; `/status` tells which.")
@@ -251,6 +258,20 @@ func (m *Metrics) TransparentConnection(outcome string) { m.transparent.inc(outc
 func (m *Metrics) Tunnelled(received, sent int64) {
 	m.tunnelReceived.Add(float64(received))
 	m.tunnelSent.Add(float64(sent))
+}
+
+// AuditWritten counts records of the audit stream.
+func (m *Metrics) AuditWritten(records int) { m.auditRecords.add("written", records) }
+
+// AuditLost counts records that the audit stream could not keep.
+func (m *Metrics) AuditLost(records int) { m.auditRecords.add("lost", records) }
+
+// AuditFailing says whether the audit stream cannot be written.
+func (m *Metrics) AuditFailing(failing bool) {
+	m.auditFailing.Set(0)
+	if failing {
+		m.auditFailing.Set(1)
+	}
 }
 
 // TokenRequest counts a token that a call needed: "hit", "stale", "wait" or

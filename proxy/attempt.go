@@ -41,6 +41,7 @@ func (x *exchange) attempt(edits *requestEdits) (*http.Response, error) {
 			x.announceTrailer(out, edits)
 		}
 	}
+	x.carried = edits.token
 	if x.decision.Action == route.Tunnel {
 		return x.s.unrouted.of(x.r).RoundTrip(out)
 	}

@@ -51,6 +51,10 @@ type exchange struct {
 	loggedIn entra.Decision // of a call to a login host
 	held     int64          // of the spools' budget, by a login's form
 
+	reserved bool        // a place in the audit stream
+	carried  *imds.Token // what the call went out with; nil: none
+	id       string      // see requestID
+
 	started  time.Time
 	status   int // what the caller got; 0: nothing yet
 	received int64
@@ -120,6 +124,9 @@ func (x *exchange) forward() *problem {
 	}
 	if reason := targetProblem(x.call.Path, x.call.Query); reason != "" {
 		return problemf(http.StatusBadRequest, CodeBadRequest, "the request target cannot be passed on as it is: %s", reason)
+	}
+	if p := x.reserve(); p != nil {
+		return p
 	}
 	if x.base != nil {
 		x.mapSources()

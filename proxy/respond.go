@@ -129,6 +129,7 @@ func (x *exchange) finish() {
 	x.s.spools.giveBack(x.held)
 	name := x.routeName()
 	x.count(name, took)
+	x.audit(took)
 	op := x.decision.Operation
 	if access := x.settings.access; access == AccessNone || access == AccessErrors && x.status < 400 && x.broken == nil {
 		return
@@ -139,6 +140,7 @@ func (x *exchange) finish() {
 	}
 	// The query is left out: it may hold a signature.
 	fields := []zap.Field{
+		zap.String("request_id", x.requestID()),
 		zap.String("steering", string(x.steering)), zap.Stringer("caller", x.caller), zap.String("remote", x.r.RemoteAddr),
 		zap.String("method", cut(x.r.Method)), zap.String("host", x.call.Host), zap.String("path", cut(x.call.Path)),
 		zap.String("route", name), zap.Int("status", x.status), zap.Duration("took", took),

@@ -24,6 +24,7 @@ import (
 	"github.com/bearerd/bearerd/cache"
 	"github.com/bearerd/bearerd/imds"
 	"github.com/bearerd/bearerd/metrics"
+	"github.com/bearerd/bearerd/proxy/audit"
 	"github.com/bearerd/bearerd/proxy/azure"
 	"github.com/bearerd/bearerd/proxy/caller"
 )
@@ -59,6 +60,7 @@ type Options struct {
 	RootCAs   *x509.CertPool // what upstreams are verified against; nil: the system's roots
 	Limits    Limits
 	Metrics   *metrics.Metrics
+	Audit     *audit.Stream    // nil: none is written
 	Logger    *zap.Logger      // nil: no log
 	Now       func() time.Time // nil: time.Now
 }
@@ -98,6 +100,7 @@ type Server struct {
 	dialer    Dialer
 	authority Authority
 	metrics   *metrics.Metrics
+	audit     *audit.Stream // nil: there is none
 	log       *zap.Logger
 	now       func() time.Time
 
@@ -147,6 +150,7 @@ func New(o Options) (*Server, error) {
 		ours:      ours,
 		authority: o.Authority,
 		metrics:   o.Metrics,
+		audit:     o.Audit,
 		log:       o.Logger,
 		now:       o.Now,
 		spools:    newSpoolBudget(o.Limits.Spool, o.Limits.SpoolTotal),

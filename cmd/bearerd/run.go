@@ -115,6 +115,11 @@ func serve(ctx context.Context, o daemon.Options) error {
 	reloads := make(chan os.Signal, 1)
 	signal.Notify(reloads, syscall.SIGHUP)
 	defer signal.Stop(reloads)
+	// A reader of the log or of the audit stream who is gone must not end us:
+	// uncaught, the signal of a broken pipe at standard output or error would.
+	pipes := make(chan os.Signal, 1)
+	signal.Notify(pipes, syscall.SIGPIPE)
+	defer signal.Stop(pipes)
 
 	// A start can wait for a lock that another process holds.
 	starting, started := signal.NotifyContext(ctx, syscall.SIGTERM, os.Interrupt)

@@ -94,6 +94,18 @@ func (c *Caller) String() string {
 	return strings.Join(parts, " ")
 }
 
+// Names tells by which names people know the caller: its user's, without the
+// number, and its cgroup's path. Either is empty where it is not known.
+func (c *Caller) Names() (user, cgroup string) {
+	if c == nil {
+		return "", ""
+	}
+	if c.Known {
+		user = c.finder.account(c.UID).name
+	}
+	return user, c.cgroup()
+}
+
 // printable quotes what a log's reader could take for something else: users name
 // their own cgroups, and authorities certificates.
 func printable(text string) string {

@@ -25,6 +25,7 @@ import (
 	"github.com/bearerd/bearerd/cache"
 	"github.com/bearerd/bearerd/imds"
 	"github.com/bearerd/bearerd/proxy"
+	"github.com/bearerd/bearerd/proxy/audit"
 	"github.com/bearerd/bearerd/proxy/caller"
 )
 
@@ -56,6 +57,7 @@ type Options struct {
 	Names func() []string
 	// Served is told of every answer's status; nil: nobody is.
 	Served func(status int)
+	Audit  *audit.Stream    // nil: none is written
 	Logger *zap.Logger      // nil: no log
 	Now    func() time.Time // nil: time.Now
 }
@@ -95,6 +97,14 @@ func bad(code, description string) *refusal {
 
 // ServeHTTP implements http.Handler.
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	began := h.o.Now()
+	if err := h.o.Audit.Reserve(); err != nil {
+		no := &refusal{status: http.StatusServiceUnavailable, code: "temporarily_unavailable", retryAfter: time.Second,
+			description: string(proxy.CodeAuditUnavailable) + ": tokens that are given out are to be written to the audit stream, which cannot be written"}
+		no.write(w)
+		h.told(r, no.status, "")
+		return
+	}
 	status := http.StatusOK
 	audience, token, no := h.answer(r)
 	if no != nil {
@@ -103,8 +113,32 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	} else {
 		write(w, status, h.tokenBody(audience, token))
 	}
+	h.told(r, status, audience)
+	h.record(r, began, status, audience, token)
+}
+
+// told tells the metrics and the log of an answer.
+func (h *handler) told(r *http.Request, status int, audience string) {
 	h.o.Served(status)
 	h.o.Logger.Debug("token asked for", zap.Stringer("caller", caller.OfRequest(r)), zap.String("remote", r.RemoteAddr), zap.String("audience", audience), zap.Int("status", status))
+}
+
+// record writes who was given a token, nil where nobody was. Whoever has it
+// needs the proxy no more.
+func (h *handler) record(r *http.Request, began time.Time, status int, audience string, token *imds.Token) {
+	if h.o.Audit == nil {
+		return
+	}
+	record := audit.Record{
+		Time: began.UTC(), Event: audit.Token, RequestID: audit.ID(r.Header.Get("X-Ms-Client-Request-Id")), Remote: r.RemoteAddr,
+		Action: "refuse", Audience: audience, Status: status, Seconds: h.o.Now().Sub(began).Seconds(),
+	}
+	record.ClientRequestID = record.RequestID
+	if token != nil {
+		record.Action, record.ObjectID, record.Mints = "inject", token.ObjectID(), true
+	}
+	proxy.RecordCaller(&record, caller.OfRequest(r))
+	h.o.Audit.Write(record)
 }
 
 // answer judges a call as IMDS does and gets the token for it.

@@ -36,6 +36,7 @@ type Config struct {
 	Authority       Authority
 	StateDir        string // the authority's folder; default /var/lib/bearerd
 	Admin           Admin
+	Audit           Audit
 	Log             Log
 
 	cloud     cloudSetting
@@ -180,6 +181,12 @@ type Authority struct {
 // Admin is the listener of probes, metrics and the status page.
 type Admin struct {
 	Address Address // default 127.0.0.1:9180
+}
+
+// Audit is the stream of what was done with the machine's identity.
+type Audit struct {
+	To     string // audit.Journald, audit.Stdout or an absolute path; empty: there is none
+	Refuse bool   // calls while it cannot be written; default false: they go on
 }
 
 // Log is what the daemon writes, and how.

@@ -2,7 +2,9 @@ package daemon
 
 import (
 	"crypto/tls"
+	"errors"
 	"net/netip"
+	"path/filepath"
 	"time"
 
 	"go.uber.org/zap/zapcore"
@@ -10,6 +12,7 @@ import (
 	"github.com/bearerd/bearerd/imds"
 	identitysource "github.com/bearerd/bearerd/imds/source"
 	"github.com/bearerd/bearerd/proxy"
+	"github.com/bearerd/bearerd/proxy/audit"
 	"github.com/bearerd/bearerd/proxy/azure"
 	"github.com/bearerd/bearerd/proxy/caller"
 	"github.com/bearerd/bearerd/proxy/route"
@@ -21,7 +24,6 @@ import (
 
 // keys are the keys of the file.
 func (c *Config) keys() object {
-	var au auditing
 	return object{
 		{"cloud", cloudValue{&c.cloud}, "The cloud whose hosts and audiences hold. auto: the one that IMDS names, else public. A mapping defines one (see cloud)."},
 		{"identity", identity(&c.Identity), "The managed identity of routes that name none. At most one id; none: the system-assigned identity or, where there is none, the only user-assigned one."},
@@ -51,7 +53,7 @@ func (c *Config) keys() object {
 		{"admin", object{
 			{"address", address(&c.Admin.Address), "Where /metrics, the probes and the status page are served. Nobody is asked for a credential there."},
 		}, "The administrator's listener."},
-		{"audit", au.keys(), "The audit stream. Not in this version."},
+		{"audit", c.Audit.keys(), "The audit stream: a record for each call to a routed host, each token given out in mode imds and each login answered in Entra's place, never sampled ([operations.md](operations.md#audit))."},
 		{"log", object{
 			{"level", oneOf(&c.Log.Level, word[zapcore.Level]{"debug", zapcore.DebugLevel}, word[zapcore.Level]{"info", zapcore.InfoLevel}, word[zapcore.Level]{"warn", zapcore.WarnLevel}, word[zapcore.Level]{"error", zapcore.ErrorLevel}), "The least severe lines that are written."},
 			{"format", oneOf(&c.Log.Format, same(LogJSON), same(LogConsole)), "json for programs, console for people."},
@@ -183,18 +185,23 @@ func (l *Limits) keys() object {
 	}
 }
 
-// auditing holds what is only looked at.
-type auditing struct {
-	to      string
-	onError string
+func (a *Audit) keys() value {
+	return checked{object{
+		{"to", parsed(&a.To, "journald, stdout or an absolute path", auditPlace), "Where it goes: journald, stdout, or an absolute path, which is opened anew at SIGHUP. Empty: it is not written."},
+		{"on_error", oneOf(&a.Refuse, word[bool]{"continue", false}, word[bool]{"refuse", true}), "What becomes of calls while it cannot be written, on a full disk say: continue lets them go on, and records that find no room in memory are lost and counted; refuse answers them 503 (BearerdAuditUnavailable)."},
+	}, func(s *source, path string) {
+		if a.Refuse && a.To == "" && !s.failedUnder(path) {
+			s.fail(path, "on_error says refuse, and nothing is written without to; name where the records go, or remove it")
+		}
+	}}
 }
 
-func (a *auditing) keys() value {
-	a.onError = "continue"
-	return later{object{
-		{"to", text(&a.to, "text"), "Where the audit stream goes."},
-		{"on_error", text(&a.onError, "text"), "What becomes of calls that cannot be written down."},
-	}, "this version writes no audit stream, so that calls would go unrecorded; remove it"}
+// auditPlace takes where the audit stream goes.
+func auditPlace(text string) (string, error) {
+	if text == "" || text == audit.Journald || text == audit.Stdout || filepath.IsAbs(text) {
+		return text, nil
+	}
+	return "", errors.New("not journald, stdout or an absolute path; write one of them")
 }
 
 func own(at *route.Own) value {

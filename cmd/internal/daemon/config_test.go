@@ -125,6 +125,7 @@ func TestEveryKeyIsTaken(t *testing.T) {
 		{"authority", c.Authority, Authority{CertFile: filepath.Join("testdata", "ca.pem"), KeyFile: "/etc/bearerd/ca.key", Permit: []string{"contoso.internal"}}},
 		{"state_dir", c.StateDir, "/srv/bearerd"},
 		{"admin", c.Admin, Admin{Address: Address{Unix: "/run/bearerd/admin.sock"}}},
+		{"audit", c.Audit, Audit{To: "/var/log/bearerd/audit.log", Refuse: true}},
 		{"log", c.Log, Log{Level: zapcore.DebugLevel, Format: LogConsole, Access: proxy.AccessAll}},
 	} {
 		if !reflect.DeepEqual(field.got, field.want) {

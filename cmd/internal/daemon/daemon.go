@@ -26,6 +26,7 @@ import (
 	identitysource "github.com/bearerd/bearerd/imds/source"
 	"github.com/bearerd/bearerd/metrics"
 	"github.com/bearerd/bearerd/proxy"
+	"github.com/bearerd/bearerd/proxy/audit"
 	"github.com/bearerd/bearerd/proxy/authority"
 	"github.com/bearerd/bearerd/proxy/caller"
 	"github.com/bearerd/bearerd/proxy/dial"
@@ -58,6 +59,7 @@ type Daemon struct {
 	imds         *imds.Client
 	tokens       *tokens
 	principals   *principals
+	audit        *audit.Stream // nil: none is written
 	authority    *authority.Authority
 	rsaAuthority *authority.Authority // nil: no listener takes clients that know RSA alone
 	proxy        *proxy.Server
@@ -134,6 +136,9 @@ func (d *Daemon) build(ctx context.Context, c *Config) (err error) {
 	if err := d.secure(c); err != nil {
 		return err
 	}
+	if err := d.openAudit(c); err != nil {
+		return err
+	}
 	dialer, err := d.newDialer(c)
 	if err != nil {
 		return err
@@ -141,7 +146,7 @@ func (d *Daemon) build(ctx context.Context, c *Config) (err error) {
 	settings := proxySettings(c, table, logins)
 	d.proxy, err = proxy.New(proxy.Options{
 		Settings: settings, Tokens: d.tokens, Dialer: dialer, Authority: d.authority, RootCAs: c.Upstream.RootCAs,
-		Limits: c.Limits.Limits, Metrics: d.metrics, Logger: d.log,
+		Limits: c.Limits.Limits, Metrics: d.metrics, Audit: d.audit, Logger: d.log,
 	})
 	if err != nil {
 		return err
@@ -215,6 +220,17 @@ func (d *Daemon) openAuthority(ctx context.Context, c *Config, table *route.Tabl
 	}
 	d.metrics.SetAuthorityExpiry(expires)
 	return nil
+}
+
+func (d *Daemon) openAudit(c *Config) (err error) {
+	if c.Audit.To == "" {
+		return nil
+	}
+	d.audit, err = audit.Open(audit.Options{
+		To: c.Audit.To, Refuse: c.Audit.Refuse, Logger: d.log,
+		Written: d.metrics.AuditWritten, Lost: d.metrics.AuditLost, Failing: d.metrics.AuditFailing,
+	})
+	return err
 }
 
 func (d *Daemon) newDialer(c *Config) (*dial.Dialer, error) {

@@ -38,6 +38,11 @@ func (d *Daemon) Reload() error {
 	defer d.reading.Unlock()
 	done := d.supervisor.reloading()
 	defer func() { done(d.words()) }()
+	// Whatever becomes of the configuration: a program that rotates logs sends
+	// the same signal.
+	if err := d.audit.Reopen(); err != nil {
+		d.log.Error("the audit stream was not opened anew", zap.Error(err))
+	}
 	c, err := d.read()
 	// Whoever learns the cloud meanwhile need not wait for the disk, nor need
 	// the end, which waits for that.
@@ -146,7 +151,7 @@ func needRestart(a, b *Config) (keys []string) {
 	}{
 		{"listen (the first in mode transparent, or none any more)", a.isTransparent(), b.isTransparent()},
 		{"listen (the first with tls.rsa, or none any more)", a.takesRSA(), b.takesRSA()}, {"imds", a.IMDS, b.IMDS}, {"limits", a.Limits, b.Limits}, {"state_dir", a.StateDir, b.StateDir},
-		{"admin", a.Admin, b.Admin}, {"log.format", a.Log.Format, b.Log.Format}, {"cloud: auto", autoA, autoB},
+		{"admin", a.Admin, b.Admin}, {"audit", a.Audit, b.Audit}, {"log.format", a.Log.Format, b.Log.Format}, {"cloud: auto", autoA, autoB},
 		{"authority.cert_file", a.Authority.CertFile, b.Authority.CertFile}, {"authority.key_file", a.Authority.KeyFile, b.Authority.KeyFile},
 		{"upstream.ca_file", true, a.Upstream.CAFile == b.Upstream.CAFile && a.Upstream.RootCAs.Equal(b.Upstream.RootCAs)}, // or what is in it
 		{"upstream.connect_to", a.Upstream.ConnectTo, b.Upstream.ConnectTo},

@@ -61,6 +61,7 @@ func (d *Daemon) release() {
 		l.Close()
 	}
 	d.background.Wait()
+	d.closeAudit()
 	if d.tokens != nil {
 		d.tokens.Close()
 	}
@@ -80,4 +81,16 @@ func (d *Daemon) release() {
 	}
 	// Standard error cannot always be synchronised, and need not be.
 	_ = d.log.Sync()
+}
+
+// auditPatience is how long the end waits for the last records.
+const auditPatience = 5 * time.Second
+
+// closeAudit has the records of the calls that have ended written.
+func (d *Daemon) closeAudit() {
+	ctx, cancel := context.WithTimeout(context.Background(), auditPatience)
+	defer cancel()
+	if err := d.audit.Close(ctx); err != nil {
+		d.log.Error("the audit stream has ended short", zap.Error(err))
+	}
 }

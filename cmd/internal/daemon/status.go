@@ -37,6 +37,7 @@ func (d *Daemon) newMetadata(c *Config) *http.Server {
 			Permits: func(who *caller.Caller, k cache.Key) bool { return permits(d.state.Load().routes, who, k) },
 			Names:   func() []string { return d.state.Load().config.Names },
 			Served:  d.metrics.MetadataRequest,
+			Audit:   d.audit,
 			Logger:  d.log,
 		}),
 		ConnContext:       caller.ConnContext,

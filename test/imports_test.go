@@ -45,6 +45,8 @@ var floors = []floor{
 	{"test", nil},
 	{"test/e2e", nil},
 	{"test/e2e/redirect", nil},
+	{"test/e2e/steering", nil},
+	{"test/e2e/steering/app", nil},
 	{"test/e2e/transparent", nil},
 	{"test/e2e/rig", []string{"imds/imdstest", "test/azuretest"}},
 }

@@ -107,13 +107,13 @@ func (r *Rig) build() error {
 
 func (r *Rig) checkPeers() error {
 	var missing []error
-	for _, name := range []string{"curl", "node", "java", "promtool", "rclone", "az", Python} {
+	for _, name := range []string{"curl", "node", "java", "openssl", "promtool", "rclone", "az", Python} {
 		if _, err := exec.LookPath(name); err != nil {
 			missing = append(missing, err)
 		}
 	}
-	if text, err := exec.Command(Python, "-c", "import requests, azure.storage.blob, azure.storage.queue, azure.data.tables").CombinedOutput(); err != nil {
-		missing = append(missing, fmt.Errorf("python3-requests, python3-azure-storage: %w: %s", err, text))
+	if text, err := exec.Command(Python, "-c", "import grpc, requests, azure.storage.blob, azure.storage.queue, azure.data.tables").CombinedOutput(); err != nil {
+		missing = append(missing, fmt.Errorf("python3-grpcio, python3-requests, python3-azure-storage: %w: %s", err, text))
 	}
 	for _, module := range []string{"azurite", "@azure/arm-resources", "@azure/storage-blob", "@azure/keyvault-secrets", "@azure/identity", "azure-storage", "azure-storage-legacy"} {
 		if _, err := os.Stat(filepath.Join(r.NPM, "node_modules", module)); err != nil {

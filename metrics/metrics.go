@@ -61,6 +61,7 @@ type Metrics struct {
 
 	auditRecords *closed
 	auditFailing prometheus.Gauge
+	logDropped   prometheus.Counter
 
 	throttle          atomic.Pointer[func() (time.Time, float64)]
 	metadataRequests  *closed
@@ -149,6 +150,8 @@ func New(version string) *Metrics {
 	m.auditRecords = b.closed("audit_records_total",
 		"Records of the audit stream: those that were written, and those that were lost because too many waited for it (`audit.on_error: continue`).", "result", auditResults())
 	m.auditFailing = b.gauge("audit_failing", "1 while the last attempt to write the audit stream failed, else 0.")
+
+	m.logDropped = b.counter("log_lines_dropped_total", "Lines left out of the log, for too many had the same message in a second.")
 
 	m.IdentityChanges = b.counter("identity_changes_total",
 		"Times that the tokens of an identity were issued to another principal than before; `/status` tells which.")
@@ -273,6 +276,9 @@ func (m *Metrics) AuditFailing(failing bool) {
 		m.auditFailing.Set(1)
 	}
 }
+
+// LogLineDropped counts a line that was left out of the log.
+func (m *Metrics) LogLineDropped() { m.logDropped.Inc() }
 
 // TokenRequest counts a token that a call needed: "hit", "stale", "wait" or
 // "failed".

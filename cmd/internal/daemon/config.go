@@ -192,12 +192,13 @@ type Audit struct {
 // Log is what the daemon writes, and how.
 type Log struct {
 	Level  zapcore.Level   // debug to error; default info
-	Format string          // LogJSON (default) or LogConsole
+	Format string          // LogAuto (default), LogJSON or LogConsole
 	Access proxy.AccessLog // default proxy.AccessErrors
 }
 
 // The values of Log.Format.
 const (
+	LogAuto    = "auto" // LogConsole on a terminal, else LogJSON
 	LogJSON    = "json"
 	LogConsole = "console"
 )
@@ -241,7 +242,7 @@ func Default() *Config {
 		Redirect: Redirect{DaemonUser: "bearerd", Ports: []int{443, 80}, ReportFile: "/run/bearerd-redirect.json"},
 		StateDir: "/var/lib/bearerd",
 		Admin:    Admin{Address: loopback(9180)},
-		Log:      Log{Level: zapcore.InfoLevel, Format: LogJSON, Access: proxy.AccessErrors},
+		Log:      Log{Level: zapcore.InfoLevel, Format: LogAuto, Access: proxy.AccessErrors},
 		cloud:    cloudSetting{name: autoCloud},
 	}
 }

@@ -56,7 +56,7 @@ func (c *Config) keys() object {
 		{"audit", c.Audit.keys(), "The audit stream: a record for each call to a routed host, each token given out in mode imds and each login answered in Entra's place, never sampled ([operations.md](operations.md#audit))."},
 		{"log", object{
 			{"level", oneOf(&c.Log.Level, word[zapcore.Level]{"debug", zapcore.DebugLevel}, word[zapcore.Level]{"info", zapcore.InfoLevel}, word[zapcore.Level]{"warn", zapcore.WarnLevel}, word[zapcore.Level]{"error", zapcore.ErrorLevel}), "The least severe lines that are written."},
-			{"format", oneOf(&c.Log.Format, same(LogJSON), same(LogConsole)), "json for programs, console for people."},
+			{"format", oneOf(&c.Log.Format, same(LogAuto), same(LogJSON), same(LogConsole)), "json for programs, console for people. auto: console where standard error is a terminal, else json."},
 			{"access", oneOf(&c.Log.Access, word[proxy.AccessLog]{"none", proxy.AccessNone}, word[proxy.AccessLog]{"errors", proxy.AccessErrors}, word[proxy.AccessLog]{"all", proxy.AccessAll}), "Which requests get a line: errors are answers of 400 and above, and broken ones."},
 		}, "What the daemon writes to standard error."},
 	}

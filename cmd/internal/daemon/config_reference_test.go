@@ -19,25 +19,31 @@ const (
 
 // The reference says what the code does, or this fails.
 func TestReferenceIsUpToDate(t *testing.T) {
-	page, err := os.ReadFile(referenceFile)
+	compareGenerated(t, referenceFile, referenceStart, referenceEnd, writeReference())
+}
+
+// compareGenerated compares the part of a page between two marks with what it
+// should be, or writes it anew.
+func compareGenerated(t *testing.T, file, start, end, want string) {
+	t.Helper()
+	page, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	page = bytes.ReplaceAll(page, []byte("\r\n"), []byte("\n"))
-	before, rest, ok := bytes.Cut(page, []byte(referenceStart))
-	have, after, closed := bytes.Cut(rest, []byte(referenceEnd))
+	before, rest, ok := bytes.Cut(page, []byte(start))
+	have, after, closed := bytes.Cut(rest, []byte(end))
 	if !ok || !closed {
-		t.Fatalf("%s has no place for the keys", referenceFile)
+		t.Fatalf("%s has no place for what is generated", file)
 	}
-	want := writeReference()
 	if string(have) == want {
 		return
 	}
 	if !*update {
-		t.Fatalf("%s differs from the code; run go test ./cmd/internal/daemon -run Reference -update", referenceFile)
+		t.Fatalf("%s differs from the code; run go test ./cmd/internal/daemon -run Reference -update", file)
 	}
-	page = bytes.Join([][]byte{before, []byte(referenceStart), []byte(want), []byte(referenceEnd), after}, nil)
-	if err := os.WriteFile(referenceFile, page, 0o644); err != nil {
+	page = bytes.Join([][]byte{before, []byte(start), []byte(want), []byte(end), after}, nil)
+	if err := os.WriteFile(file, page, 0o644); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -97,7 +97,7 @@ func Start(ctx context.Context, o Options) (*Daemon, error) {
 		version: o.Version, started: time.Now(), reload: o.Reload,
 		metrics: metrics.New(o.Version), done: make(chan struct{}),
 	}
-	d.level, d.log = newLogger(o.Config.Log, o.Log)
+	d.level, d.log = newLogger(o.Config.Log, o.Log, d.metrics.LogLineDropped)
 	d.supervisor = &supervisor{Supervisor: o.Supervisor, log: d.log}
 	if err := d.build(ctx, o.Config); err != nil {
 		d.release()

@@ -2,6 +2,8 @@ package daemon
 
 import (
 	"io"
+	"os"
+	"time"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -11,8 +13,17 @@ import (
 	"github.com/bearerd/bearerd/proxy/route"
 )
 
-// newLogger makes the daemon's log. Its level can be changed later.
-func newLogger(l Log, out io.Writer) (zap.AtomicLevel, *zap.Logger) {
+const (
+	// logBurst is how many lines of one message are written in a second before
+	// only each logThin-th is: a caller in a loop must not fill the disk. journald
+	// by itself drops what a service writes beyond 10,000 lines in 30 s.
+	logBurst = 300
+	logThin  = 100
+)
+
+// newLogger makes the daemon's log. Its level can be changed later. dropped is
+// told of each line that was left out of a flood.
+func newLogger(l Log, out io.Writer, dropped func()) (zap.AtomicLevel, *zap.Logger) {
 	level := zap.NewAtomicLevelAt(l.Level)
 	encoding := zapcore.EncoderConfig{
 		TimeKey: "time", LevelKey: "level", NameKey: "logger", MessageKey: "msg",
@@ -20,12 +31,27 @@ func newLogger(l Log, out io.Writer) (zap.AtomicLevel, *zap.Logger) {
 		EncodeDuration: zapcore.StringDurationEncoder, EncodeName: zapcore.FullNameEncoder,
 	}
 	encoder := zapcore.NewJSONEncoder(encoding)
-	if l.Format == LogConsole {
+	if l.Format == LogConsole || l.Format == LogAuto && isTerminal(out) {
 		encoding.EncodeTime = zapcore.ISO8601TimeEncoder
 		encoding.EncodeLevel = zapcore.CapitalLevelEncoder
 		encoder = zapcore.NewConsoleEncoder(encoding)
 	}
-	return level, zap.New(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(out)), level))
+	core := zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(out)), level)
+	return level, zap.New(zapcore.NewSamplerWithOptions(core, time.Second, logBurst, logThin, zapcore.SamplerHook(func(_ zapcore.Entry, d zapcore.SamplingDecision) {
+		if d&zapcore.LogDropped != 0 {
+			dropped()
+		}
+	})))
+}
+
+// isTerminal reports whether people read along.
+func isTerminal(out io.Writer) bool {
+	f, ok := out.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
 // proxySettings is what of a configuration a reload may change in the proxy.

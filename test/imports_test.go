@@ -27,6 +27,7 @@ var floors = []floor{
 	{"proxy/caller", nil},
 	{"proxy/dial", nil},
 	{"proxy/authority", nil},
+	{"proxy/authority/trust", nil},
 	// Nothing that serves a call may have this below it: what changes the kernel's
 	// rules takes a privilege that the daemon is to run without.
 	{"proxy/redirect", nil},
@@ -40,7 +41,7 @@ var floors = []floor{
 	{"test/recorded", nil},
 	{"cmd/internal/admin", []string{"proxy", "proxy/azure"}},
 	{"cmd/internal/daemon", []string{"cache", "cmd/internal/admin", "imds", "imds/source", "metrics", "proxy", "proxy/audit", "proxy/authority", "proxy/azure", "proxy/caller", "proxy/dial", "proxy/entra", "proxy/listen", "proxy/metadata", "proxy/redirect", "proxy/route"}},
-	{"cmd/bearerd", []string{"cache", "cmd/internal/daemon", "imds", "imds/source", "proxy", "proxy/authority", "proxy/azure", "proxy/caller", "proxy/entra", "proxy/listen", "proxy/redirect", "proxy/route"}},
+	{"cmd/bearerd", []string{"cache", "cmd/internal/daemon", "imds", "imds/source", "proxy", "proxy/authority", "proxy/authority/trust", "proxy/azure", "proxy/caller", "proxy/entra", "proxy/listen", "proxy/redirect", "proxy/route"}},
 	{"cmd/bearerd-demo", []string{"cmd/internal/daemon", "imds/imdstest", "test/azuretest"}},
 	{"test", nil},
 	{"test/e2e", nil},
@@ -64,7 +65,7 @@ var only = []struct{ imported, by, reason string }{
 	{"github.com/coreos/go-systemd/v22/activation", "cmd/bearerd", "the environment of the process is read there"},
 	{"github.com/coreos/go-systemd/v22/daemon", "cmd/bearerd", "the environment of the process is read there"},
 	{"github.com/miekg/dns", "proxy/dial", "how names are resolved is hidden there"},
-	{"software.sslmate.com/src/go-pkcs12", "proxy/authority", "the formats of trust stores are hidden there"},
+	{"software.sslmate.com/src/go-pkcs12", "proxy/authority/trust", "the formats of trust stores are hidden there"},
 }
 
 func TestImportsRunOneWay(t *testing.T) {

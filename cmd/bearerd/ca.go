@@ -1,16 +1,14 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 
 	"github.com/bearerd/bearerd/cmd/internal/daemon"
 	"github.com/bearerd/bearerd/proxy/authority"
+	"github.com/bearerd/bearerd/proxy/authority/trust"
 )
 
 func caCommand() *cobra.Command {
@@ -126,27 +124,31 @@ func caExportCommand() *cobra.Command {
 		Short: "Write the root's certificate, for apps to trust",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			root, err := loadRoot(cmd, config)
+			roots, err := exportedRoots(cmd, config)
 			if err != nil {
 				return err
 			}
+			var store []byte
 			switch format {
 			case "pem":
-				return writeOut(cmd, out, root.RootPEM())
+				store = roots.PEM()
 			case "pkcs12":
-				store, err := root.RootPKCS12(password)
-				if err != nil {
-					return err
-				}
-				return writeOut(cmd, out, store)
+				store, err = roots.PKCS12(password)
+			case "jks":
+				store, err = roots.JKS(password)
+			default:
+				return usageError(cmd, fmt.Errorf("--format: %q is not known; use pem, pkcs12 or jks", format))
 			}
-			return usageError(cmd, fmt.Errorf("--format: %q is not known; use pem or pkcs12", format))
+			if err != nil {
+				return err
+			}
+			return writeOut(cmd, out, store)
 		},
 	}
 	config.add(cmd)
-	cmd.Flags().StringVar(&format, "format", "pem", "`format`: pem, or pkcs12 for Java")
+	cmd.Flags().StringVar(&format, "format", "pem", "`format`: pem, or for Java pkcs12 (read since 8u301) or jks (read by every Java)")
 	cmd.Flags().StringVar(&out, "out", "", "`file` to write; empty: standard output")
-	cmd.Flags().StringVar(&password, "password", keystorePassword, "`password` of the PKCS#12 store, which holds no secret; changeit is what Java expects")
+	cmd.Flags().StringVar(&password, "password", trust.Password, "`password` of a store for Java, which holds no secret; changeit is what Java expects")
 	return cmd
 }
 
@@ -160,11 +162,11 @@ func caBundleCommand() *cobra.Command {
 SSL_CERT_FILE, REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE, GIT_SSL_CAINFO. Write it anew when the system's roots change.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			root, err := loadRoot(cmd, config)
+			roots, err := exportedRoots(cmd, config)
 			if err != nil {
 				return err
 			}
-			bundle, err := root.Bundle()
+			bundle, err := roots.Bundle()
 			if err != nil {
 				return err
 			}
@@ -198,57 +200,33 @@ func authoritiesOf(c *daemon.Config) ([]authority.Options, error) {
 	return all, nil
 }
 
-// loadRoot gives the authority, which exports the root of the RSA one too.
-func loadRoot(cmd *cobra.Command, config configFlag) (*authority.Root, error) {
+func exportedRoots(cmd *cobra.Command, config configFlag) (trust.Roots, error) {
 	all, err := authorityOptions(cmd, config)
 	if err != nil {
-		return nil, err
+		return trust.Roots{}, err
 	}
 	return loadRoots(all)
 }
 
-func loadRoots(all []authority.Options) (*authority.Root, error) {
-	root, err := authority.Load(all[0])
-	for _, o := range all[1:] {
+// loadRoots gives the roots that apps need: the authority's, the RSA one's, and
+// those that either keeps exported while it is renewed.
+func loadRoots(all []authority.Options) (trust.Roots, error) {
+	var text []byte
+	for _, o := range all {
+		root, err := authority.Load(o)
 		if err != nil {
-			break
+			return trust.Roots{}, err
 		}
-		var more *authority.Root
-		if more, err = authority.Load(o); err == nil {
-			root = root.With(more)
-		}
+		text = append(text, root.RootPEM()...)
 	}
-	return root, err
+	return trust.Parse(text)
 }
 
-// writeOut writes to a file, or to standard output where none is named.
+// writeOut writes to standard output where no file is named.
 func writeOut(cmd *cobra.Command, file string, data []byte) error {
 	if file == "" {
 		_, err := cmd.OutOrStdout().Write(data)
 		return err
 	}
-	return writePublic(file, data)
-}
-
-// writePublic writes file whole or not at all, readable by everybody: what is
-// exported is public, and an app that cannot read it does not trust us.
-func writePublic(file string, data []byte) error {
-	old, err := os.ReadFile(file)
-	if err == nil && bytes.Equal(old, data) {
-		return nil
-	}
-	tmp, err := os.CreateTemp(filepath.Dir(file), ".bearerd-*")
-	if err != nil {
-		return fmt.Errorf("writing %s: %w; name a file in a folder that exists and that you may write to", file, err)
-	}
-	defer os.Remove(tmp.Name()) // a failure leaves nothing; after the rename there is nothing
-	_, err = tmp.Write(data)
-	err = errors.Join(err, tmp.Chmod(0o644), tmp.Close())
-	if err == nil {
-		err = os.Rename(tmp.Name(), file)
-	}
-	if err != nil {
-		return fmt.Errorf("writing %s: %w; name a file in a folder that exists and that you may write to", file, err)
-	}
-	return nil
+	return trust.WriteFile(file, data)
 }

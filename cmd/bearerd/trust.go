@@ -8,11 +8,8 @@ import (
 
 	"github.com/bearerd/bearerd/cmd/internal/daemon"
 	"github.com/bearerd/bearerd/proxy/authority"
+	"github.com/bearerd/bearerd/proxy/authority/trust"
 )
-
-// keystorePassword opens the PKCS#12 store, which holds no secret; Java's own
-// has it too.
-const keystorePassword = "changeit"
 
 // exportTrust writes what apps have to trust into dir, and makes the authority
 // where there is none yet. A sidecar does so before its apps start, in the one
@@ -30,21 +27,21 @@ func exportTrust(ctx context.Context, c *daemon.Config, dir string) error {
 			return err
 		}
 	}
-	root, err := loadRoots(all)
+	roots, err := loadRoots(all)
 	if err != nil {
 		return err
 	}
-	bundle, err := root.Bundle()
+	bundle, err := roots.Bundle()
 	if err != nil {
 		return err
 	}
-	store, err := root.RootPKCS12(keystorePassword)
+	store, err := roots.PKCS12(trust.Password)
 	if err != nil {
 		return err
 	}
 	return errors.Join(
-		writePublic(filepath.Join(dir, "root.pem"), root.RootPEM()),
-		writePublic(filepath.Join(dir, "bundle.pem"), bundle),
-		writePublic(filepath.Join(dir, "root.p12"), store),
+		trust.WriteFile(filepath.Join(dir, "root.pem"), roots.PEM()),
+		trust.WriteFile(filepath.Join(dir, "bundle.pem"), bundle),
+		trust.WriteFile(filepath.Join(dir, "root.p12"), store),
 	)
 }

@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	// organization marks what we sign. Bundle knows roots of ours by it.
+	// organization marks what we sign; package trust knows roots of ours by it.
 	organization = "bearerd"
 	// lifetime of the root and its intermediate. Renewing them means that every
 	// app must be made to trust another root, so it is rare.

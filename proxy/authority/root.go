@@ -8,12 +8,10 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"go.uber.org/zap"
-	"software.sslmate.com/src/go-pkcs12"
 )
 
 // renewHint ends what an operator reads where the authority cannot be used.
@@ -129,8 +127,8 @@ func (r *Root) checkDates() error {
 	return nil
 }
 
-// With gives r exporting the root of other as well: what RootPEM, RootPKCS12 and
-// Bundle give then holds both.
+// With gives r exporting the root of other as well: what RootPEM gives then
+// holds both.
 func (r *Root) With(other *Root) *Root {
 	both := *r
 	both.more = slices.Concat(r.more, other.roots())
@@ -143,47 +141,6 @@ func (r *Root) roots() []*x509.Certificate {
 
 // RootPEM gives the root's certificate.
 func (r *Root) RootPEM() []byte { return encodeCertificates(r.roots()...) }
-
-// RootPKCS12 gives the root as a PKCS#12 trust store under the alias "bearerd"
-// (a second one under "bearerd-2"),
-// as Java reads it since 8u301. It is encrypted and authenticated with password,
-// though nothing in it is secret; an empty password leaves both out.
-//
-// A program whose trust store is this file trusts nothing else.
-func (r *Root) RootPKCS12(password string) ([]byte, error) {
-	encoder := pkcs12.Modern2023
-	if password == "" {
-		encoder = pkcs12.Passwordless
-	}
-	var entries []pkcs12.TrustStoreEntry
-	for i, root := range r.roots() {
-		name := organization
-		if i > 0 {
-			name += "-" + strconv.Itoa(i+1)
-		}
-		entries = append(entries, pkcs12.TrustStoreEntry{Cert: root, FriendlyName: name})
-	}
-	store, err := encoder.EncodeTrustStoreEntries(entries, password)
-	if err != nil {
-		return nil, fmt.Errorf("authority: encoding the trust store: %w; use a password of Unicode's basic plane", err)
-	}
-	return store, nil
-}
-
-// Bundle gives the system's roots and this one in one PEM, for programs that
-// take one file in place of the system's. The system's are found as Go's
-// crypto/x509 finds them, SSL_CERT_FILE and SSL_CERT_DIR included; earlier roots
-// of bearerd's own among them are left out.
-func (r *Root) Bundle() ([]byte, error) {
-	system, err := systemRoots()
-	if err != nil {
-		return nil, err
-	}
-	own := func(cert *x509.Certificate) bool {
-		return slices.ContainsFunc(r.roots(), cert.Equal) || slices.Equal(cert.Subject.Organization, []string{organization})
-	}
-	return encodeCertificates(append(slices.DeleteFunc(system, own), r.roots()...)...), nil
-}
 
 // Expires says when the authority must have been renewed.
 func (r *Root) Expires() time.Time { return r.keys.expires() }

@@ -152,9 +152,16 @@ func TestAuthorityCommands(t *testing.T) {
 	if file, err := os.ReadFile(d.Root); err != nil || string(file) != root {
 		t.Errorf("--out wrote %q (%v), and standard output was %q", file, err, root)
 	}
-	listed := rig.Run(t, env.BaseEnv(), "", "keytool", "-list", "-keystore", d.TrustStore, "-storepass", "changeit")
-	if !strings.Contains(listed, "bearerd") || !strings.Contains(listed, "trustedCertEntry") {
-		t.Errorf("keytool finds no trusted certificate:\n%s", listed)
+	jks := filepath.Join(t.TempDir(), "root.jks")
+	ok("export", "--format", "jks", "--out", jks)
+	for store, kind := range map[string]string{d.TrustStore: "PKCS12", jks: "JKS"} {
+		listed := rig.Run(t, env.BaseEnv(), "", "keytool", "-list", "-keystore", store, "-storepass", "changeit")
+		if !strings.Contains(listed, "bearerd") || !strings.Contains(listed, "trustedCertEntry") || !strings.Contains(listed, "Keystore type: "+kind) {
+			t.Errorf("keytool finds no trusted certificate in a store of type %s:\n%s", kind, listed)
+		}
+	}
+	if text, err := rig.Try(t, env.BaseEnv(), "", "keytool", "-list", "-keystore", jks, "-storepass", "another"); err == nil || !strings.Contains(text, "password was incorrect") {
+		t.Errorf("another password opens the JKS store (%v):\n%s", err, text)
 	}
 
 	ok("init", "--renew")

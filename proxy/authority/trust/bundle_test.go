@@ -1,25 +1,59 @@
-package authority
+package trust
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/pem"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-
-	"software.sslmate.com/src/go-pkcs12"
+	"time"
 )
 
 // public makes a root as a system has it.
 func public(tb testing.TB, name string) *x509.Certificate {
 	tb.Helper()
-	return forge(tb, func(root, _ *x509.Certificate) {
-		root.Subject.Organization, root.Subject.CommonName, root.RawSubject = []string{"Public"}, name, nil
-		root.PermittedDNSDomains, root.PermittedDNSDomainsCritical, root.ExcludedIPRanges = nil, false, nil
-		root.PermittedEmailAddresses, root.PermittedURIDomains = nil, nil
-	}).root()
+	return made(tb, "Public", name, true)
+}
+
+// ours makes a root of bearerd's.
+func ours(tb testing.TB) Roots {
+	tb.Helper()
+	return Roots{[]*x509.Certificate{made(tb, organization, "bearerd root", true)}}
+}
+
+func made(tb testing.TB, org, name string, ca bool) *x509.Certificate {
+	tb.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	template := &x509.Certificate{
+		Subject:   pkix.Name{Organization: []string{org}, CommonName: name},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IsCA: ca, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return cert
+}
+
+func writeFile(tb testing.TB, path string, data []byte) {
+	tb.Helper()
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		tb.Fatal(err)
+	}
 }
 
 func namesOf(certs []*x509.Certificate) []string {
@@ -33,18 +67,11 @@ func namesOf(certs []*x509.Certificate) []string {
 func TestBundleHoldsTheSystemsRootsAndOurs(t *testing.T) {
 	dir := t.TempDir()
 	one, two := public(t, "one"), public(t, "two")
-	stale, err := Init(t.Context(), Options{Dir: stateDir(t), Permit: []string{"example.net"}}, false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	root, err := Init(t.Context(), Options{Dir: stateDir(t), Permit: []string{"example.net"}}, false)
-	if err != nil {
-		t.Fatal(err)
-	}
+	stale, root := ours(t), ours(t)
 	// An earlier bundle in the system's place: what it has of ours must go, or
 	// a key stolen before a renewal would be trusted on.
 	file := filepath.Join(dir, "earlier.pem")
-	content := slices.Concat([]byte("# a comment\n"), encodeCertificates(one, two, one), stale.RootPEM(),
+	content := slices.Concat([]byte("# a comment\n"), encode(one, two, one), stale.PEM(),
 		pem.EncodeToMemory(&pem.Block{Type: "TRUSTED CERTIFICATE", Bytes: one.Raw}),
 		pem.EncodeToMemory(&pem.Block{Type: pemCertificate, Bytes: []byte("not a certificate")}))
 	writeFile(t, file, content)
@@ -55,7 +82,7 @@ func TestBundleHoldsTheSystemsRootsAndOurs(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := parseRoots(bundle)
-	if want := []*x509.Certificate{one, two, root.keys.root()}; !slices.EqualFunc(got, want, (*x509.Certificate).Equal) {
+	if want := []*x509.Certificate{one, two, root.certs[0]}; !slices.EqualFunc(got, want, (*x509.Certificate).Equal) {
 		t.Errorf("the bundle holds %q; want %q", namesOf(got), namesOf(want))
 	}
 	writeFile(t, file, bundle)
@@ -66,10 +93,7 @@ func TestBundleHoldsTheSystemsRootsAndOurs(t *testing.T) {
 }
 
 func TestBundleNeedsTheSystemsRoots(t *testing.T) {
-	root, err := Init(t.Context(), Options{Dir: stateDir(t), Permit: []string{"example.net"}}, false)
-	if err != nil {
-		t.Fatal(err)
-	}
+	root := ours(t)
 	t.Setenv("SSL_CERT_FILE", filepath.Join(t.TempDir(), "missing.pem"))
 	t.Setenv("SSL_CERT_DIR", filepath.Join(t.TempDir(), "missing"))
 	if _, err := root.Bundle(); err == nil || !strings.Contains(err.Error(), "SSL_CERT_FILE") || !strings.Contains(err.Error(), "missing.pem") {
@@ -82,14 +106,14 @@ func TestSystemRootsAreFound(t *testing.T) {
 	dir := t.TempDir()
 	path := func(name string) string { return filepath.Join(dir, name) }
 	writeFile(t, path("empty.pem"), nil)
-	writeFile(t, path("one.pem"), encodeCertificates(one))
-	writeFile(t, path("two.pem"), encodeCertificates(two))
+	writeFile(t, path("one.pem"), encode(one))
+	writeFile(t, path("two.pem"), encode(two))
 	hashed := path("hashed")
 	if err := os.Mkdir(hashed, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	writeFile(t, filepath.Join(hashed, "three.pem"), encodeCertificates(three))
-	writeFile(t, filepath.Join(hashed, "three.0"), encodeCertificates(three))
+	writeFile(t, filepath.Join(hashed, "three.pem"), encode(three))
+	writeFile(t, filepath.Join(hashed, "three.0"), encode(three))
 	writeFile(t, filepath.Join(hashed, "README"), []byte("not a certificate"))
 	tests := []struct {
 		name   string
@@ -117,54 +141,5 @@ func TestPlacesFollowTheEnvironment(t *testing.T) {
 	env["SSL_CERT_FILE"], env["SSL_CERT_DIR"] = "/a.pem", strings.Join([]string{"/b", "/c"}, string(os.PathListSeparator))
 	if p := places(getenv); !slices.Equal(p.files, []string{"/a.pem"}) || !slices.Equal(p.dirs, []string{"/b", "/c"}) {
 		t.Errorf("with both variables: %+v", p)
-	}
-}
-
-func TestRootPKCS12HoldsTheRootAlone(t *testing.T) {
-	root, err := Init(t.Context(), Options{Dir: stateDir(t), Permit: []string{"example.net"}}, false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, password := range []string{"changeit", ""} {
-		store, err := root.RootPKCS12(password)
-		if err != nil {
-			t.Fatal(err)
-		}
-		certs, err := pkcs12.DecodeTrustStore(store, password)
-		if err != nil || !slices.EqualFunc(certs, []*x509.Certificate{root.keys.root()}, (*x509.Certificate).Equal) {
-			t.Errorf("with the password %q it holds %q, %v", password, namesOf(certs), err)
-		}
-		// One without a password has nothing to check another one against, which
-		// Go's reader refuses as well.
-		if _, err := pkcs12.DecodeTrustStore(store, "another"); err == nil {
-			t.Errorf("with the password %q, another one opens it", password)
-		}
-	}
-}
-
-func TestRootDescribesItself(t *testing.T) {
-	root, err := Init(t.Context(), Options{Dir: stateDir(t), Permit: []string{"b.example", "a.example"}, Wildcards: []string{"c.example"}}, false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := root.Permitted(); !slices.Equal(got, []string{"a.example", "b.example", "c.example"}) {
-		t.Errorf("Permitted gives %q", got)
-	}
-	root.Permitted()[0] = "changed"
-	if err := root.Covers("a.example", "x.c.example"); err != nil {
-		t.Error(err)
-	}
-	err = root.Covers("x.example", "a.example", "y.example", "x.example")
-	if err == nil || !strings.Contains(err.Error(), "x.example, y.example (it is limited to a.example, b.example, c.example)") {
-		t.Errorf("Covers gives %v; want both names, once, and the limits", err)
-	}
-	if got := root.Fingerprint(); len(got) != 95 || strings.Trim(got, "0123456789ABCDEF:") != "" {
-		t.Errorf("Fingerprint gives %q", got)
-	}
-	if !root.Expires().Equal(root.keys.intermediate().NotAfter) {
-		t.Errorf("Expires gives %v", root.Expires())
-	}
-	if got := parseRoots(root.RootPEM()); len(got) != 1 || !got[0].Equal(root.keys.root()) {
-		t.Errorf("RootPEM holds %q", namesOf(got))
 	}
 }

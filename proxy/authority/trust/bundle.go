@@ -1,4 +1,4 @@
-package authority
+package trust
 
 import (
 	"crypto/sha256"
@@ -8,7 +8,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 )
+
+const pemCertificate = "CERTIFICATE"
 
 // rootPlaces says where a system keeps its roots.
 type rootPlaces struct {
@@ -40,8 +44,12 @@ func places(getenv func(string) string) rootPlaces {
 }
 
 // systemRoots gives the certificates that the system trusts, each once.
-func systemRoots() ([]*x509.Certificate, error) {
-	return places(os.Getenv).read()
+func systemRoots(getenv func(string) string) ([]*x509.Certificate, error) {
+	roots, err := places(getenv).read()
+	if err != nil {
+		return nil, fmt.Errorf("the system's root certificates were not found: %w; install ca-certificates, or set SSL_CERT_FILE to a PEM file with them", err)
+	}
+	return roots, nil
 }
 
 func (p rootPlaces) read() ([]*x509.Certificate, error) {
@@ -65,7 +73,8 @@ func (p rootPlaces) read() ([]*x509.Certificate, error) {
 		}
 	}
 	if len(roots) == 0 {
-		return nil, fmt.Errorf("authority: the system's root certificates were not found: %w; install ca-certificates, or set SSL_CERT_FILE to a PEM file with them", errors.Join(errs...))
+		errs = append(errs, fmt.Errorf("no certificate is in %s", strings.Join(slices.Concat(p.files, p.dirs), ", ")))
+		return nil, errors.Join(errs...)
 	}
 	return distinct(roots), nil
 }

@@ -14,7 +14,7 @@ import (
 func caCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "ca",
-		Short: "Make and export the local authority that apps trust",
+		Short: "Make, export and install the local authority that apps trust",
 		Long: `The local authority signs the certificates that apps see where bearerd intercepts their TLS.
 It can sign for the names of the cloud's services and of the routes alone, and its root's key does not exist any more.`,
 		Args: noArgs,
@@ -22,7 +22,7 @@ It can sign for the names of the cloud's services and of the routes alone, and i
 			return usageError(cmd, errors.New("a command is missing"))
 		},
 	}
-	cmd.AddCommand(caInitCommand(), caStageCommand(), caPromoteCommand(), caExportCommand(), caBundleCommand())
+	cmd.AddCommand(caInitCommand(), caStageCommand(), caPromoteCommand(), caExportCommand(), caBundleCommand(), caInstallCommand(), caUninstallCommand())
 	return cmd
 }
 

@@ -10,7 +10,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"log"
 	"net"
@@ -116,9 +115,9 @@ type Server struct {
 	transparent   listeners
 	base          context.Context // of every request and connection; cancel ends it
 
-	outer     *http.Server
+	outer     *Graceful
 	inner     *innerListener
-	innerHTTP *http.Server
+	innerHTTP *Graceful
 	innerDone chan struct{}
 	cancel    context.CancelFunc
 }
@@ -165,17 +164,18 @@ func New(o Options) (*Server, error) {
 	s.settings.Store(settings)
 	s.buffers.New = func() any { return new([copyBufferSize]byte) }
 	s.routed, s.unrouted = newRouted(o), newOwnWays(o)
-	s.outer = newHTTPServer(ctx, s.serveOuter, o.Limits, errorLog)
+	outer := newHTTPServer(ctx, s.serveOuter, o.Limits, errorLog)
 	// The plain port speaks HTTP/1.1 alone: one parser on a port that asks no
 	// caller who it is.
-	s.outer.Protocols = new(http.Protocols)
-	s.outer.Protocols.SetHTTP1(true)
-	s.outer.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+	outer.Protocols = new(http.Protocols)
+	outer.Protocols.SetHTTP1(true)
+	outer.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
 		return s.unrouted.connContext(caller.ConnContext(ctx, c), c)
 	}
-	s.outer.ConnState = s.unrouted.connState
-	s.innerHTTP = newHTTPServer(ctx, s.serveIntercepted, o.Limits, errorLog)
-	s.innerHTTP.ConnContext = connContext
+	outer.ConnState = s.unrouted.connState
+	inner := newHTTPServer(ctx, s.serveIntercepted, o.Limits, errorLog)
+	inner.ConnContext = connContext
+	s.outer, s.innerHTTP = NewGraceful(outer), NewGraceful(inner)
 	go func() {
 		defer close(s.innerDone)
 		// It ends with the listener only, which Shutdown closes.
@@ -210,10 +210,7 @@ func newHTTPServer(ctx context.Context, h http.HandlerFunc, l Limits, errorLog *
 // Serve answers callers on l until Shutdown or Close, and then gives nil. How
 // the TLS of those whose calls are intercepted is spoken, i says.
 func (s *Server) Serve(l net.Listener, i Interception) error {
-	if err := s.outer.Serve(&opened{l, s.newInterception(i)}); !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	return nil
+	return s.outer.Serve(&opened{l, s.newInterception(i)})
 }
 
 // opened is a listener and how the calls that come in by it are intercepted.
@@ -227,6 +224,7 @@ type opened struct {
 // bearerd cannot see whether they are in use.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.transparent.close()
+	s.innerHTTP.SetKeepAlivesEnabled(false)
 	err := s.outer.Shutdown(ctx)
 	if innerErr := s.innerHTTP.Shutdown(ctx); err == nil {
 		err = innerErr

@@ -8,8 +8,6 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"slices"
-	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -59,48 +57,6 @@ func (s *Server) ServeTransparent(l net.Listener, o TransparentOptions) error {
 		}
 		go s.serveArrival(conn, o, interception)
 	}
-}
-
-// listeners are those that ServeTransparent accepts from.
-type listeners struct {
-	mu     sync.Mutex // guards what follows
-	open   []net.Listener
-	closed bool
-}
-
-// add is false after close.
-func (l *listeners) add(one net.Listener) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.closed {
-		one.Close()
-		return false
-	}
-	l.open = append(l.open, one)
-	return true
-}
-
-func (l *listeners) remove(one net.Listener) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.open = slices.DeleteFunc(l.open, func(o net.Listener) bool { return o == one })
-}
-
-func (l *listeners) isClosed() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.closed
-}
-
-// close has each listener accept nothing more, now and in future.
-func (l *listeners) close() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.closed = true
-	for _, one := range l.open {
-		one.Close()
-	}
-	l.open = nil
 }
 
 // outcome is what becomes of a connection to a transparent listener, as the

@@ -64,7 +64,7 @@ type Daemon struct {
 	rsaAuthority *authority.Authority // nil: no listener takes clients that know RSA alone
 	proxy        *proxy.Server
 	admin        *http.Server
-	metadata     *http.Server // answers at doors in IMDS's mode
+	metadata     *proxy.Graceful // answers at doors in IMDS's mode
 	adminDoor    *door
 	limits       *listen.Limits // of all callers' doors together
 	callers      *caller.Finder

@@ -96,7 +96,7 @@ func (d *Daemon) serveDoor(l *door) {
 	d.background.Go(func() {
 		switch l.config.Mode {
 		case ModeIMDS:
-			d.ended(l, serveHTTP(d.metadata, l))
+			d.ended(l, d.metadata.Serve(l))
 		case ModeTransparent:
 			d.ended(l, d.proxy.ServeTransparent(l.Listener, proxy.TransparentOptions{Host: l.config.Host, Interception: i}))
 		default:

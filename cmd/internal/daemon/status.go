@@ -9,6 +9,7 @@ import (
 	"github.com/bearerd/bearerd/cmd/internal/admin"
 	"github.com/bearerd/bearerd/imds"
 	"github.com/bearerd/bearerd/metrics"
+	"github.com/bearerd/bearerd/proxy"
 	"github.com/bearerd/bearerd/proxy/caller"
 	"github.com/bearerd/bearerd/proxy/metadata"
 )
@@ -29,8 +30,8 @@ func (d *Daemon) newAdmin(c *Config) (*http.Server, error) {
 }
 
 // newMetadata makes the server that answers in IMDS's place.
-func (d *Daemon) newMetadata(c *Config) *http.Server {
-	return &http.Server{
+func (d *Daemon) newMetadata(c *Config) *proxy.Graceful {
+	return proxy.NewGraceful(&http.Server{
 		Handler: metadata.New(metadata.Options{
 			Tokens:  d.tokens,
 			Allowed: func() []cache.Key { return Keys(d.state.Load().routes, false) },
@@ -45,7 +46,7 @@ func (d *Daemon) newMetadata(c *Config) *http.Server {
 		ReadHeaderTimeout: c.Limits.HeaderTimeout,
 		IdleTimeout:       c.Limits.IdleTimeout,
 		ErrorLog:          zap.NewStdLog(zap.NewNop()), // callers cause these lines at will
-	}
+	})
 }
 
 // status is how everything stands now.

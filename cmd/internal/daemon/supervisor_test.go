@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"io"
 	"net"
 	"net/http"
@@ -8,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -221,4 +223,58 @@ func TestSocketsOfTheServiceManager(t *testing.T) {
 			t.Errorf("a start without its listener: %v", err)
 		}
 	}
+}
+
+// Over restarts no call fails, neither of callers that keep their connections
+// nor of those that do not.
+func TestRestartsUnderLoadLoseNoCall(t *testing.T) {
+	first, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	file, err := first.(*net.TCPListener).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	sockets, err := listen.NewSockets([]*os.File{file})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var load sync.WaitGroup
+	var calls atomic.Int64
+	for n := range 20 {
+		load.Go(func() {
+			client := &http.Client{Transport: &http.Transport{DisableKeepAlives: n%2 == 0}, Timeout: 20 * time.Second}
+			defer client.CloseIdleConnections()
+			for ctx.Err() == nil {
+				answer, err := client.Get("http://" + first.Addr().String() + "/vault/secrets/db?api-version=7.4")
+				if err != nil {
+					t.Errorf("caller %d: %v", n, err)
+					continue
+				}
+				io.Copy(io.Discard, answer.Body)
+				answer.Body.Close()
+				if answer.StatusCode != http.StatusOK {
+					t.Errorf("got %s", answer.Status)
+				}
+				calls.Add(1)
+			}
+		})
+	}
+	for range 10 {
+		r := launchUnder(t, Supervisor{Sockets: sockets}, imdstest.Options{}, publicCloud+"listen: [{address: \""+first.Addr().String()+"\"}]\n"+vaultRoute)
+		next := calls.Load() + 100
+		until(t, "calls are answered", func() bool { return calls.Load() > next })
+		if ctx.Err() == nil {
+			if err := r.Shutdown(t.Context()); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	launchUnder(t, Supervisor{Sockets: sockets}, imdstest.Options{}, publicCloud+"listen: [{address: \""+first.Addr().String()+"\"}]\n"+vaultRoute)
+	cancel()
+	load.Wait()
 }

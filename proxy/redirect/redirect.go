@@ -21,6 +21,12 @@ var (
 	wireServer  = netip.AddrFrom4([4]byte{168, 63, 129, 16})
 )
 
+// The addresses that mean something on one link alone (RFC 3927, RFC 4291).
+var (
+	linkLocal4 = netip.PrefixFrom(netip.AddrFrom4([4]byte{169, 254}), 16)
+	linkLocal6 = netip.PrefixFrom(netip.AddrFrom16([16]byte{0xfe, 0x80}), 10)
+)
+
 // Options say who is redirected where, and who may reach IMDS. Users and groups
 // are names or numbers, and cgroups paths as /proc/PID/cgroup writes them; all
 // are looked up by Resolve.

@@ -86,8 +86,10 @@ func (r *Rules) redirect(o Options, self selector, selected []selector) error {
 	first := chain{name: chainOutput, kind: nftables.ChainTypeNAT, hook: nftables.ChainHookOutput, order: natOrder}
 	// Our own first: whatever selects them otherwise, they are not sent in circles.
 	first.rules = append(first.rules, new(rule).by(self).leave().about(self.about))
+	// To link-local addresses, of which IMDS's is one, the proxy does not connect by
+	// itself, and it could not tell by which interface.
 	for _, left := range []netip.Prefix{
-		netip.PrefixFrom(netip.AddrFrom4([4]byte{127}), 8), single(netip.IPv6Loopback()), single(imdsAddress), single(wireServer),
+		netip.PrefixFrom(netip.AddrFrom4([4]byte{127}), 8), single(netip.IPv6Loopback()), linkLocal4, linkLocal6, single(wireServer),
 	} {
 		first.rules = append(first.rules, new(rule).to(left).leave())
 	}

@@ -59,6 +59,9 @@ func TestSelectedCallsAreRedirected(t *testing.T) {
 	w.host.reaches(appUID, 0, "10.9.0.2:22", "azure")
 	w.host.reaches(appUID, 0, "127.0.0.1:443", "local")
 	w.host.reaches(appUID, 0, "168.63.129.16:443", "wireserver")
+	// The proxy would not connect there, and could not tell by which interface.
+	w.host.reaches(appUID, 0, linkLocal4, "neighbour")
+	w.host.reaches(appUID, 0, linkLocal6, "neighbour")
 
 	if removed := w.host.remove(); !removed {
 		t.Error("nothing was removed")

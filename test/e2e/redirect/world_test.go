@@ -16,6 +16,8 @@ const (
 	otherHost  = "10.7.0.2:443"
 	imds       = "169.254.169.254:80"
 	wireServer = "168.63.129.16"
+	linkLocal4 = "169.254.20.10:443" // as a node's DNS cache has it
+	linkLocal6 = "[fe80::9%h0]:443"
 )
 
 // world is an app host, Azure behind its network card, and a container behind a
@@ -41,6 +43,8 @@ func newWorld(t *testing.T) *world {
 		addr add fd00:9::2/64 dev a0 nodad
 		addr add 169.254.169.254/32 dev a0
 		addr add 168.63.129.16/32 dev a0
+		addr add 169.254.20.10/32 dev a0
+		addr add fe80::9/64 dev a0 nodad
 		link set a0 up
 		route add default via 10.9.0.1`)
 	w.host.IP(`route add default via 10.9.0.2`)
@@ -56,6 +60,7 @@ func newWorld(t *testing.T) *world {
 	for address, name := range map[string]string{
 		"10.9.0.2:443": "azure", "10.9.0.2:80": "azure", "10.9.0.2:22": "azure", "10.7.0.2:443": "azure", "[fd00:9::2]:443": "azure",
 		"169.254.169.254:80": "imds", "168.63.129.16:80": "wireserver", "168.63.129.16:443": "wireserver",
+		linkLocal4: "neighbour", "[fe80::9%a0]:443": "neighbour",
 	} {
 		w.azure.listen(address, name)
 	}

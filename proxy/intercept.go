@@ -28,7 +28,7 @@ func (s *Server) newInterception(i Interception) *tls.Config {
 	return &tls.Config{
 		MinVersion:     i.MinVersion,
 		CipherSuites:   i.CipherSuites,
-		NextProtos:     []string{"h2", "http/1.1"},
+		NextProtos:     []string{"h2", "http/1.1", "http/1.0"},
 		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) { return s.leafFor(hello, i.RSALeaf) },
 	}
 }

@@ -193,6 +193,16 @@ func TestTransparentAbsoluteForm(t *testing.T) {
 	}
 }
 
+// HTTP/1.0 has a name of its own in ALPN, which some clients alone offer.
+func TestTransparentClientsOfHTTP10(t *testing.T) {
+	s := newWorld(t, echoToken).transparent("192.0.2.7:443", true, "")
+	conn := tls.Client(s.dial(), &tls.Config{ServerName: vaultHost, RootCAs: s.ca.pool, NextProtos: []string{"http/1.0"}})
+	fmt.Fprintf(conn, "GET /secrets/a HTTP/1.0\r\nHost: %s\r\n\r\n", vaultHost)
+	if said := gone(t, conn); !strings.HasPrefix(said, "HTTP/1.0 200 OK\r\n") || !strings.HasSuffix(said, "Bearer token-1") {
+		t.Errorf("got %q", said)
+	}
+}
+
 // A browser's hello always has an extension of ECH. Where it is a real one, the
 // name in the clear is the outer one's.
 func TestTransparentOuterSNIIsInterceptedDespiteECH(t *testing.T) {

@@ -166,3 +166,26 @@ func TestChallengeLetsNobodyPastTheClientCertificate(t *testing.T) {
 		conn.Close()
 	}
 }
+
+// HTTP/1.0 has a name of its own in ALPN, which some clients alone offer.
+func TestTLSListenerTakesClientsOfHTTP10(t *testing.T) {
+	server := httptest.NewUnstartedServer(nil) // for its certificate
+	server.StartTLS()
+	server.Close()
+	cert := server.TLS.Certificates[0]
+	l := TLS(open(t, Options{Address: "127.0.0.1:0"}), TLSOptions{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &cert, nil }})
+	s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.Proto) })}
+	done := make(chan struct{})
+	go func() { s.Serve(l); close(done) }()
+	t.Cleanup(func() { s.Close(); <-done })
+	conn, err := tls.Dial("tcp", l.Addr().String(), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"http/1.0"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(10 * time.Second))
+	io.WriteString(conn, "GET / HTTP/1.0\r\n\r\n")
+	if got, err := io.ReadAll(conn); !strings.HasSuffix(string(got), "\r\n\r\nHTTP/1.0") {
+		t.Errorf("answered %q, %v", got, err)
+	}
+}

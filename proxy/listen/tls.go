@@ -26,13 +26,13 @@ type TLSOptions struct {
 }
 
 // TLS has l's connections speak TLS: they are *tls.Conn whose handshake is still
-// to be done, and HTTP/1.1 is the one protocol in them.
+// to be done, and HTTP/1 is the one protocol in them.
 func TLS(l net.Listener, o TLSOptions) net.Listener {
 	config := &tls.Config{
 		MinVersion:     MinVersion(o.MinVersion),
 		CipherSuites:   CipherSuites(o.OldKeyExchange),
 		GetCertificate: o.GetCertificate,
-		NextProtos:     []string{"http/1.1"},
+		NextProtos:     []string{"http/1.1", "http/1.0"},
 	}
 	challenge := config.Clone()
 	challenge.NextProtos = []string{o.Challenge}

@@ -60,6 +60,15 @@ func TestHTTP2OnlyClients(t *testing.T) {
 	says(t, d, payrollUID, "hello from HTTP/2.0", "curl", "-sS", "--http2-prior-knowledge", "http://"+otherHost+"/")
 }
 
+// HTTP/1.0 has a name of its own in ALPN, which such a client alone offers.
+func TestHTTP10OnlyClients(t *testing.T) {
+	a := newAzure(t)
+	d := a.redirect(t)
+	for _, call := range [][]string{{secretURL}, {"-x", d.URL, secretURL}, {"http://" + otherHost + "/"}} {
+		says(t, d, payrollUID, "200", status("%{http_code}", append(call, "--http1.0")...)...)
+	}
+}
+
 func TestSNIWithAnotherHostIsMisdirected(t *testing.T) {
 	a := newAzure(t)
 	d := a.redirect(t)

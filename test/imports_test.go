@@ -19,6 +19,8 @@ type floor struct {
 // up. Arrows never run up, and what is not listed here may import nothing.
 var floors = []floor{
 	{"metrics", nil},
+	{"deploy/grafana", []string{"metrics"}},
+	{"deploy/prometheus", nil},
 	{"imds", nil},
 	{"imds/imdstest", nil},
 	{"imds/source", []string{"imds"}},
@@ -45,6 +47,7 @@ var floors = []floor{
 	{"cmd/bearerd-demo", []string{"cmd/internal/daemon", "imds/imdstest", "test/azuretest"}},
 	{"test", nil},
 	{"test/e2e", nil},
+	{"test/e2e/monitoring", nil},
 	{"test/e2e/redirect", nil},
 	{"test/e2e/steering", nil},
 	{"test/e2e/steering/app", nil},

@@ -107,7 +107,7 @@ func (r *Rig) build() error {
 
 func (r *Rig) checkPeers() error {
 	var missing []error
-	for _, name := range []string{"curl", "node", "java", "openssl", "promtool", "rclone", "az", Python} {
+	for _, name := range []string{"curl", "node", "java", "openssl", "prometheus", "promtool", "rclone", "az", Python} {
 		if _, err := exec.LookPath(name); err != nil {
 			missing = append(missing, err)
 		}

@@ -51,6 +51,7 @@ var floors = []floor{
 	{"test/e2e/redirect", nil},
 	{"test/e2e/steering", nil},
 	{"test/e2e/steering/app", nil},
+	{"test/e2e/systemd", nil},
 	{"test/e2e/transparent", nil},
 	{"test/e2e/rig", []string{"imds/imdstest", "test/azuretest"}},
 }

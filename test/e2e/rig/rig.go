@@ -95,9 +95,12 @@ func (r *Rig) unusedAddress(t *testing.T) string {
 	}
 }
 
-func (r *Rig) build() error {
-	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", r.Bin, "./cmd/bearerd")
-	build.Dir = filepath.Join(r.Source, "..", "..")
+func (r *Rig) build() error { return Build(r.Source, r.Bin) }
+
+// Build builds bearerd as it is released. source is the path of test/e2e.
+func Build(source, bin string) error {
+	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", bin, "./cmd/bearerd")
+	build.Dir = filepath.Join(source, "..", "..")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if text, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("build bearerd: %w\n%s", err, text)

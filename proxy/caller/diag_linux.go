@@ -71,6 +71,22 @@ func (s socket) owned() bool {
 	return false
 }
 
+// isOpen reports whether the other side has not broken the connection off, and
+// nothing else has ended it.
+func isOpen(conn *net.TCPConn) bool {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return false
+	}
+	open := false
+	err = raw.Control(func(fd uintptr) {
+		const closed = 7 // include/net/tcp_states.h
+		info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+		open = err == nil && info.State != closed
+	})
+	return err == nil && open
+}
+
 // ask sends the request on a socket of its own, so that no answer can be taken
 // for that to another question.
 func ask(client, server netip.AddrPort) (s socket, err error) {

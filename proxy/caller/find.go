@@ -73,6 +73,12 @@ func (f *Finder) Find(conn net.Conn, destination netip.AddrPort) *Caller {
 			return unknown("the connection has no address")
 		}
 		c = f.findTCP(client, server)
+		// Last: who sends a request and breaks the connection off, for another to come
+		// by the same port, must not be taken for the other. While this end is open,
+		// nobody else is at its other end.
+		if c.Known && !isOpen(conn) {
+			c = unknown("the connection is broken off")
+		}
 	default:
 		return unknown("it came by a connection that the kernel tells nothing of")
 	}

@@ -125,6 +125,45 @@ func TestClosedClientIsUnknown(t *testing.T) {
 	}
 }
 
+// Whoever has a request wait to be accepted, breaks the connection off and leaves
+// its port to somebody else is not taken for that somebody.
+func TestSomebodyElsesSocketWithTheSameAddressesIsNotTheCallers(t *testing.T) {
+	for _, way := range loopbacks {
+		l := listenOn(t, way.network, way.listen)
+		first, err := net.Dial("tcp", dialAddress(l, way.dial))
+		if err != nil {
+			t.Fatal(err)
+		}
+		const request = "DELETE / HTTP/1.1\r\n"
+		if _, err := first.Write([]byte(request)); err != nil {
+			t.Fatal(err)
+		}
+		if err := first.(*net.TCPConn).SetLinger(0); err != nil {
+			t.Fatal(err)
+		}
+		first.Close()
+		second, err := (&net.Dialer{LocalAddr: first.LocalAddr()}).Dial("tcp", dialAddress(l, way.dial))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer second.Close()
+		gone := accept(t, l)
+		if gone.RemoteAddr().String() != second.LocalAddr().String() {
+			t.Fatalf("%s: the first came from %s, the second from %s", way.name, gone.RemoteAddr(), second.LocalAddr())
+		}
+		if c := stranger().Find(gone, netip.AddrPort{}); c.Known {
+			t.Errorf("%s: the first is taken for %v", way.name, c)
+		}
+		said := make([]byte, len(request)) // which is why it matters
+		if _, err := gone.Read(said); err != nil || string(said) != request {
+			t.Errorf("%s: %q, %v", way.name, said, err)
+		}
+		if c := stranger().Find(accept(t, l), netip.AddrPort{}); !c.Known {
+			t.Errorf("%s: the second: %v", way.name, c)
+		}
+	}
+}
+
 // After both sides have closed, the kernel remembers the client's socket.
 func TestTimeWaitIsUnknown(t *testing.T) {
 	l := listenOn(t, "tcp4", "127.0.0.1:0")

@@ -17,6 +17,8 @@ func (*Finder) findUnix(*net.UnixConn) *Caller { return unknown(whyNot) }
 
 func (*Finder) findTCP(_, _ netip.AddrPort) *Caller { return unknown(whyNot) }
 
+func isOpen(*net.TCPConn) bool { return false }
+
 func overflowUser() int64 { return -1 }
 
 func cgroupRoot() string { return "" }

@@ -120,10 +120,28 @@ func TestIPv6LiteralsAndMappedAddresses(t *testing.T) {
 		says(t, d, payrollUID, "hello from HTTP/2.0", "curl", "-sS", "-k", "https://"+literal+"/")
 	}
 	// An IPv6 socket's connection to IPv4 has the caller of any other.
+	callersAreTold(t, d, "", serviceV4, serviceV6, "::ffff:"+serviceV4)
+}
+
+// The kernel opens these sockets on its own, for the one that the app has.
+func TestMultipathTCP(t *testing.T) {
+	a := newAzure(t)
+	const mptcp = "262" // IPPROTO_MPTCP (linux/in.h)
+	callersAreTold(t, a.redirect(t), mptcp, serviceV4, serviceV6)
+}
+
+// callersAreTold calls the vault at addresses, as one whom a route names and as
+// one whom none does.
+func callersAreTold(t *testing.T, d *rig.Daemon, protocol string, addresses ...string) {
+	t.Helper()
 	request := "GET /secrets/db?api-version=7.4 HTTP/1.1\r\nHost: " + vaultHost + "\r\nConnection: close\r\n\r\n"
-	for _, at := range []string{serviceV4, serviceV6, "::ffff:" + serviceV4} {
+	for _, at := range addresses {
 		for uid, want := range map[int]string{payrollUID: "HTTP/1.1 200 ", strangerUID: "HTTP/1.1 403 "} {
-			if text, err := as(t, d, uid, rig.Python, inHost("testdata/raw_tls.py"), at, vaultHost, request); err != nil || !strings.HasPrefix(text, want) {
+			argv := []string{rig.Python, inHost("testdata/raw_tls.py"), at, vaultHost, request}
+			if protocol != "" {
+				argv = append([]string{"env", "PROTOCOL=" + protocol}, argv...)
+			}
+			if text, err := as(t, d, uid, argv...); err != nil || !strings.HasPrefix(text, want) {
 				t.Errorf("user %d, %s: %v, %q", uid, at, err, text)
 			}
 		}

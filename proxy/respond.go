@@ -130,6 +130,7 @@ func (x *exchange) finish() {
 	name := x.routeName()
 	x.count(name, took)
 	x.audit(took)
+	x.tellRefusal()
 	op := x.decision.Operation
 	if access := x.settings.access; access == AccessNone || access == AccessErrors && x.status < 400 && x.broken == nil {
 		return

@@ -62,6 +62,9 @@ type Options struct {
 	Audit     *audit.Stream    // nil: none is written
 	Logger    *zap.Logger      // nil: no log
 	Now       func() time.Time // nil: time.Now
+	// Refused is told of every call that is answered in the service's place. It
+	// must answer at once, and be safe for concurrent use. nil: nobody is.
+	Refused func(Refusal)
 }
 
 // Limits bound what callers can make the proxy hold. A zero field takes the
@@ -102,6 +105,7 @@ type Server struct {
 	audit     *audit.Stream // nil: there is none
 	log       *zap.Logger
 	now       func() time.Time
+	refused   func(Refusal)
 
 	routed   *http.Transport // verified TLS to routed hosts
 	unrouted *ownWays        // calls that no route names
@@ -131,6 +135,9 @@ func New(o Options) (*Server, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.Refused == nil {
+		o.Refused = func(Refusal) {}
+	}
 	settings, err := o.Settings.snapshot()
 	if err != nil {
 		return nil, err
@@ -152,6 +159,7 @@ func New(o Options) (*Server, error) {
 		audit:     o.Audit,
 		log:       o.Logger,
 		now:       o.Now,
+		refused:   o.Refused,
 		spools:    newSpoolBudget(o.Limits.Spool, o.Limits.SpoolTotal),
 		handlers:  newHandlers(),
 		base:      ctx,

@@ -106,6 +106,19 @@ func (c *Caller) Names() (user, cgroup string) {
 	return user, c.cgroup()
 }
 
+// Name tells who it is in the fewest words: the user, else what a client
+// certificate says, else "unknown".
+func (c *Caller) Name() string {
+	switch {
+	case c == nil:
+	case c.Known:
+		return c.finder.userName(c.UID)
+	case len(c.Certificates) > 0:
+		return printable(c.Certificates[0])
+	}
+	return "unknown"
+}
+
 // printable quotes what a log's reader could take for something else: users name
 // their own cgroups, and authorities certificates.
 func printable(text string) string {

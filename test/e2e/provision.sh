@@ -28,6 +28,7 @@ have az || packages+=(azure-cli) # 90 MB beside Python's part of the SDK, below
 have rclone || packages+=(rclone)
 have openssl || packages+=(openssl)
 can_import grpc || packages+=(python3-grpcio)
+have chromium || packages+=(chromium) # with its libraries 414 MB, and 47 s
 can_import requests || packages+=(python3-requests)
 can_import azure.storage.blob,azure.storage.queue,azure.data.tables || packages+=(python3-azure-storage) # with all of the SDK, 640 MB
 [ -s "$certificates" ] || packages+=(ca-certificates)

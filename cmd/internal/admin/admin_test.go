@@ -307,6 +307,9 @@ func TestStatusIsStableJSON(t *testing.T) {
 		s.IMDS.PausedUntil = noon.Add(-time.Second) // over
 		s.Tokens[1].Required = true                 // the routes know better
 		s.Tokens = s.Tokens[1:]
+		s.Redirect = &Redirect{Checked: noon.Add(-time.Millisecond)}
+		s.Listeners[0].Certificate = &Certificate{Expires: noon.AddDate(0, 1, 0).Add(time.Millisecond)}
+		s.Refusals[0].Last = noon.Add(time.Millisecond)
 		s.Identities = []Identity{{Identity: system, Principal: Principal{"o2", "/subscriptions/s/vm"}, ChangedAt: noon.Add(time.Millisecond), Previous: &Principal{ObjectID: "o1"}}}
 	})
 	a := g.send("GET", "/status")
@@ -317,11 +320,19 @@ func TestStatusIsStableJSON(t *testing.T) {
 	const text = `{
   "ready": false,
   "reasons": ["no token for https://vault.azure.net (system-assigned): it was not asked for yet"],
-  "version": "1.2.3", "started_at": "2026-11-24T12:00:00Z", "stopping": false, "cloud": "public",
-  "listeners": [{"address": "127.0.0.1:8180", "mode": "explicit", "up": true}],
+  "troubles": [
+    {"severe": true, "text": "no token for https://vault.azure.net (system-assigned): it was not asked for yet"},
+    {"severe": true, "text": "no token for storage: status 400; correct the route's audience"},
+    {"severe": false, "text": "the tokens of system-assigned are issued to another identity than before, which has roles of its own"},
+    {"severe": true, "text": "the rules of redirect are not in place; run ` + "`bearerd redirect verify`" + ` as root to see what is missing"}
+  ],
+  "version": "1.2.3", "go": "go1.26.8", "platform": "linux/amd64", "started_at": "2026-11-24T12:00:00Z", "stopping": false, "cloud": "public",
+  "listeners": [{"address": "127.0.0.1:8180", "mode": "explicit", "up": true, "open": 2, "accepted": 40, "certificate": {"expires": "2026-12-24T12:00:00Z"}}],
   "routes": [
-    {"name": "vault", "service": "keyvault", "hosts": ["payroll.vault.azure.net"], "gateway": "vault", "identity": "system-assigned", "audience": "https://vault.azure.net", "required": true},
-    {"name": "storage", "service": "storage", "hosts": [], "identity": "system-assigned", "audience": "https://storage.azure.com/", "required": false}
+    {"name": "vault", "service": "keyvault", "hosts": ["payroll.vault.azure.net"], "gateway": "vault", "identity": "system-assigned", "audience": "https://vault.azure.net", "required": true,
+     "traffic": {"requests": 20, "client_errors": 3, "server_errors": 2, "broken": 1, "received_bytes": 512, "sent_bytes": 20480}},
+    {"name": "storage", "service": "storage", "hosts": [], "identity": "system-assigned", "audience": "https://storage.azure.com/", "required": false,
+     "traffic": {"requests": 0, "client_errors": 0, "server_errors": 0, "broken": 0, "received_bytes": 0, "sent_bytes": 0}}
   ],
   "tokens": [
     {"identity": "system-assigned", "audience": "https://storage.azure.com/", "state": "absent", "usable": false, "required": false, "failures": 3,
@@ -332,7 +343,13 @@ func TestStatusIsStableJSON(t *testing.T) {
   ],
   "imds": {"endpoint": "http://169.254.169.254", "rate": 5},
   "authority": {"fingerprint": "AB:CD", "expires": "2036-11-24T12:00:00Z", "permitted": ["vault.azure.net"]},
-  "config": {"path": "/etc/bearerd/bearerd.yaml", "loaded_at": "2026-11-24T11:00:00Z"}
+  "redirect": {"in_place": false, "checked": "2026-11-24T11:59:59Z"},
+  "in_flight": 1,
+  "unrouted": {"requests": 7, "client_errors": 0, "server_errors": 0, "broken": 0, "received_bytes": 0, "sent_bytes": 0},
+  "refusals": [
+    {"code": "BearerdNotPermitted", "status": 403, "route": "vault", "caller": "payroll(1001)", "reason": "it takes GET only", "count": 4, "first": "2026-11-24T11:00:00Z", "last": "2026-11-24T12:00:00Z"}
+  ],
+  "config": {"path": "/etc/bearerd/bearerd.yaml", "loaded_at": "2026-11-24T11:00:00Z", "settings": [{"key": "own", "value": "pass", "set": false}]}
 }`
 	if err := json.Unmarshal([]byte(text), &want); err != nil {
 		t.Fatal(err)

@@ -33,11 +33,16 @@ var noon = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC) // never changed
 func healthy() Status {
 	return Status{
 		Version:   "1.2.3",
+		Go:        "go1.26.8",
+		Platform:  "linux/amd64",
+		InFlight:  1,
+		Unrouted:  Traffic{Requests: 7},
 		StartedAt: noon.Add(-time.Hour),
 		Cloud:     "public",
-		Listeners: []Listener{{Address: "127.0.0.1:8180", Mode: "explicit", Up: true}},
+		Listeners: []Listener{{Address: "127.0.0.1:8180", Mode: "explicit", Up: true, Open: 2, Accepted: 40}},
 		Routes: []Route{
-			{Name: "vault", Service: "keyvault", Hosts: []string{"payroll.vault.azure.net"}, Gateway: "vault", Identity: system, Audience: vault, Required: true},
+			{Name: "vault", Service: "keyvault", Hosts: []string{"payroll.vault.azure.net"}, Gateway: "vault", Identity: system, Audience: vault, Required: true,
+				Traffic: Traffic{Requests: 20, ClientErrors: 3, ServerErrors: 2, Broken: 1, ReceivedBytes: 512, SentBytes: 20 << 10}},
 			{Name: "storage", Service: "storage", Identity: system, Audience: storage},
 		},
 		Tokens: []Token{
@@ -46,7 +51,10 @@ func healthy() Status {
 		},
 		IMDS:      IMDS{Endpoint: "http://169.254.169.254", Rate: 5},
 		Authority: &Authority{Fingerprint: "AB:CD", Expires: noon.AddDate(10, 0, 0), Permitted: []string{"vault.azure.net"}},
-		Config:    Config{Path: "/etc/bearerd/bearerd.yaml", LoadedAt: noon.Add(-time.Hour)},
+		Refusals: []Refusal{
+			{Code: "BearerdNotPermitted", Status: 403, Route: "vault", Caller: "payroll(1001)", Reason: "it takes GET only", Count: 4, First: noon.Add(-time.Hour), Last: noon},
+		},
+		Config: Config{Path: "/etc/bearerd/bearerd.yaml", LoadedAt: noon.Add(-time.Hour), Settings: []Setting{{Key: "own", Value: "pass"}}},
 	}
 }
 

@@ -10,6 +10,8 @@ import (
 // field names in JSON are stable.
 type Status struct {
 	Version    string     `json:"version"`
+	Go         string     `json:"go"`       // what it was built with
+	Platform   string     `json:"platform"` // linux/amd64
 	StartedAt  time.Time  `json:"started_at"`
 	Stopping   bool       `json:"stopping"` // it drains; no longer ready
 	Cloud      string     `json:"cloud"`
@@ -19,6 +21,10 @@ type Status struct {
 	Identities []Identity `json:"identities"`
 	IMDS       IMDS       `json:"imds"`
 	Authority  *Authority `json:"authority"` // nil: no host is intercepted
+	Redirect   *Redirect  `json:"redirect"`  // nil: the configuration asks for no rules
+	InFlight   uint64     `json:"in_flight"` // requests under way, tunnels among them
+	Unrouted   Traffic    `json:"unrouted"`  // calls to hosts that no route names
+	Refusals   []Refusal  `json:"refusals"`  // the latest first
 	Config     Config     `json:"config"`
 }
 
@@ -27,6 +33,27 @@ type Listener struct {
 	Address string `json:"address"`
 	Mode    string `json:"mode"`
 	Up      bool   `json:"up"`
+	// Open and Accepted count connections.
+	Open        uint64       `json:"open"`
+	Accepted    uint64       `json:"accepted"`
+	Certificate *Certificate `json:"certificate,omitempty"` // nil: it speaks no TLS of its own
+}
+
+// Certificate is what a listener shows as its own.
+type Certificate struct {
+	Expires time.Time `json:"expires,omitzero"` // zero: there is none yet
+	Error   string    `json:"error,omitempty"`  // of the last attempt to get or read one
+}
+
+// Traffic counts calls, and the bytes of their bodies, since the start or since
+// a reload brought their route.
+type Traffic struct {
+	Requests      uint64 `json:"requests"`
+	ClientErrors  uint64 `json:"client_errors"` // answered with 4xx, by the service or by bearerd
+	ServerErrors  uint64 `json:"server_errors"` // 5xx
+	Broken        uint64 `json:"broken"`        // whose caller left before its answer
+	ReceivedBytes uint64 `json:"received_bytes"`
+	SentBytes     uint64 `json:"sent_bytes"`
 }
 
 // Route is one of the configuration's.
@@ -38,6 +65,7 @@ type Route struct {
 	Identity string   `json:"identity"`
 	Audience string   `json:"audience"`
 	Required bool     `json:"required"` // readiness waits for its token
+	Traffic  Traffic  `json:"traffic"`
 }
 
 // Token is how the token of one identity for one audience stands.
@@ -85,11 +113,40 @@ type Authority struct {
 	Permitted   []string  `json:"permitted"` // names that it can sign for
 }
 
+// Redirect is what the last look at the kernel's rules found.
+type Redirect struct {
+	InPlace bool      `json:"in_place"`
+	Checked time.Time `json:"checked,omitzero"` // zero: nobody has looked
+}
+
+// Refusal is calls that bearerd answered in the service's place, in the same way
+// and for the same caller. It holds nothing that the caller sent.
+type Refusal struct {
+	Code   string    `json:"code"` // of the answer's header Bearerd-Error
+	Status int       `json:"status"`
+	Route  string    `json:"route"`
+	Caller string    `json:"caller"` // user, or client certificate
+	Reason string    `json:"reason"` // of the last one
+	Cure   string    `json:"cure,omitempty"`
+	Count  uint64    `json:"count"`
+	First  time.Time `json:"first"`
+	Last   time.Time `json:"last"`
+}
+
 // Config is the configuration in use.
 type Config struct {
 	Path            string    `json:"path"` // empty: the defaults
 	LoadedAt        time.Time `json:"loaded_at,omitzero"`
 	LastReloadError string    `json:"last_reload_error,omitempty"` // of a newer one that was not taken
+	Settings        []Setting `json:"settings"`
+}
+
+// Setting is one key of the configuration and the value that holds. Values that
+// are secret are not in it.
+type Setting struct {
+	Key   string `json:"key"`
+	Value string `json:"value"`
+	Set   bool   `json:"set"` // the file has it; otherwise it is the default
 }
 
 // Readiness says whether callers should come, and if not, why.
@@ -206,6 +263,8 @@ func (t Token) furtherHint() string {
 type report struct {
 	Ready   bool     `json:"ready"`
 	Reasons []string `json:"reasons"` // as Readiness has them
+	// Troubles are what a person should look at, the reasons among them.
+	Troubles []Trouble `json:"troubles"`
 	Status
 }
 
@@ -219,7 +278,20 @@ func reportOf(s Status, now time.Time) report {
 	if s.IMDS.PausedUntil = second(s.IMDS.PausedUntil); !s.IMDS.PausedUntil.After(now) {
 		s.IMDS.PausedUntil = time.Time{}
 	}
+	s.Config.Settings = list(s.Config.Settings)
 	s.Listeners = list(s.Listeners)
+	for i := range s.Listeners {
+		if c := s.Listeners[i].Certificate; c != nil {
+			s.Listeners[i].Certificate = &Certificate{Expires: second(c.Expires), Error: c.Error}
+		}
+	}
+	s.Refusals = list(s.Refusals)
+	for i := range s.Refusals {
+		s.Refusals[i].First, s.Refusals[i].Last = second(s.Refusals[i].First), second(s.Refusals[i].Last)
+	}
+	if s.Redirect != nil {
+		s.Redirect = &Redirect{InPlace: s.Redirect.InPlace, Checked: second(s.Redirect.Checked)}
+	}
 	s.Routes = list(s.Routes)
 	for i := range s.Routes {
 		s.Routes[i].Hosts = list(s.Routes[i].Hosts)
@@ -239,7 +311,9 @@ func reportOf(s Status, now time.Time) report {
 		a.Expires, a.Permitted = second(a.Expires), list(a.Permitted)
 		s.Authority = &a
 	}
-	return report{Ready: ready.Ready, Reasons: ready.Reasons, Status: s}
+	r := report{Ready: ready.Ready, Reasons: ready.Reasons, Status: s}
+	r.Troubles = list(r.troubles(now))
+	return r
 }
 
 func second(t time.Time) time.Time { return t.UTC().Truncate(time.Second) }

@@ -46,6 +46,8 @@ func counted(n int, what string) string {
 // roughly gives a duration's largest unit.
 func roughly(d time.Duration) string {
 	switch {
+	case d >= 48*time.Hour:
+		return fmt.Sprintf("%d days", d/(24*time.Hour))
 	case d >= 2*time.Hour:
 		return fmt.Sprintf("%d h", d/time.Hour)
 	case d >= 2*time.Minute:

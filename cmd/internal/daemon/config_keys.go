@@ -105,7 +105,7 @@ func (r *routeSetting) keys() object {
 		{"paths", texts(&r.rule.Paths, "path"), "Which paths, unescaped: * is one segment, ** many. Empty: all."},
 		{"operations", texts(&r.rule.Operations, "operation"), "Which operations, by the names in services.md: keyvault.secret.get, or storage.blob.* for all that begin so. Operations that give a credential (a key, a signature, a backup) have to be named in full, on every route with methods, paths, operations or require_header. Empty: all others."},
 		{"callers", callers(&r.rule.Callers), "Who may make the call: whoever is in any of the lists. Where the kernel does not tell who calls, nobody may. Absent: everybody who can connect."},
-		{"require_header", table[string]{&r.rule.RequireHeader, anyName, "header field", func(s *string) value { return text(s, "text") }}, "Fields that the call must carry, once, with that value: what a confused program that fetches a stranger's URL does not send."},
+		{"require_header", table[string]{&r.rule.RequireHeader, anyName, "header field", func(s *string) value { return secret{text(s, "text")} }}, "Fields that the call must carry, once, with that value: what a confused program that fetches a stranger's URL does not send."},
 		{"gateway", text(&r.rule.Gateway, "text"), "Name of the base URL of the route's one host, or of the one of several where the service answers everybody (management.azure.com): http://127.0.0.1:8180/NAME/... Links to other hosts that the route names, such as Azure Resource Manager's regional ones, come back as http://127.0.0.1:8180/NAME~HOST/..."},
 		{"required", boolean(&r.rule.Required), "Readiness waits for this route's token."},
 		{"own", shown{given{own(&r.rule.Own), &r.hasOwn}, "the file's own"}, "As the file's own, for this route."},

@@ -60,6 +60,7 @@ type Daemon struct {
 	tokens       *tokens
 	principals   *principals
 	audit        *audit.Stream // nil: none is written
+	refusals     *refusals
 	authority    *authority.Authority
 	rsaAuthority *authority.Authority // nil: no listener takes clients that know RSA alone
 	proxy        *proxy.Server
@@ -95,7 +96,7 @@ func Start(ctx context.Context, o Options) (*Daemon, error) {
 	}
 	d := &Daemon{
 		version: o.Version, started: time.Now(), reload: o.Reload,
-		metrics: metrics.New(o.Version), done: make(chan struct{}),
+		metrics: metrics.New(o.Version), refusals: newRefusals(), done: make(chan struct{}),
 	}
 	d.level, d.log = newLogger(o.Config.Log, o.Log, d.metrics.LogLineDropped)
 	d.supervisor = &supervisor{Supervisor: o.Supervisor, log: d.log}
@@ -146,7 +147,7 @@ func (d *Daemon) build(ctx context.Context, c *Config) (err error) {
 	settings := proxySettings(c, table, logins)
 	d.proxy, err = proxy.New(proxy.Options{
 		Settings: settings, Tokens: d.tokens, Dialer: dialer, Authority: d.authority, RootCAs: c.Upstream.RootCAs,
-		Limits: c.Limits.Limits, Metrics: d.metrics, Audit: d.audit, Logger: d.log,
+		Limits: c.Limits.Limits, Metrics: d.metrics, Audit: d.audit, Logger: d.log, Refused: d.refusals.note,
 	})
 	if err != nil {
 		return err

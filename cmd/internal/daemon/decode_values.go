@@ -248,6 +248,15 @@ func (v items[T]) kind() string {
 // sample gives an element for the reference.
 func (v items[T]) sample() value { return v.element(new(T)) }
 
+// elements gives the value of each.
+func (v items[T]) elements() []value {
+	all := make([]value, len(*v.at))
+	for i := range *v.at {
+		all[i] = v.element(&(*v.at)[i])
+	}
+	return all
+}
+
 func (v items[T]) current() string {
 	var parts []string
 	for i := range *v.at {

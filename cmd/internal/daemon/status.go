@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"net/http"
+	"runtime"
 
 	"go.uber.org/zap"
 
@@ -52,24 +53,49 @@ func (d *Daemon) newMetadata(c *Config) *proxy.Graceful {
 // status is how everything stands now.
 func (d *Daemon) status() admin.Status {
 	now := d.state.Load()
-	s := admin.Status{Version: d.version, StartedAt: d.started, Stopping: d.draining.Load(), Tokens: d.tokenStatus(), Identities: d.principals.status()}
+	s := admin.Status{
+		Version: d.version, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH,
+		StartedAt: d.started, Stopping: d.draining.Load(), Tokens: d.tokenStatus(), Identities: d.principals.status(),
+		InFlight: d.metrics.UnderWay(), Unrouted: d.traffic(metrics.Unrouted), Refusals: d.refusals.status(),
+	}
 	for _, l := range d.callersDoors() {
-		s.Listeners = append(s.Listeners, admin.Listener{Address: l.shown(), Mode: l.config.Mode.String(), Up: !l.failed.Load()})
+		s.Listeners = append(s.Listeners, d.listenerStatus(l))
 	}
 	for _, r := range now.routes.Routes() {
 		s.Routes = append(s.Routes, admin.Route{
 			Name: r.Name, Service: r.Service.Name, Hosts: r.Hosts, Gateway: r.Gateway,
 			Identity: r.Identity.String(), Audience: r.Audience, Required: r.Required,
+			Traffic: d.traffic(r.Name),
 		})
 	}
 	s.IMDS.PausedUntil, s.IMDS.Rate = d.tokens.Throttle()
 	s.Authority = &admin.Authority{Fingerprint: d.authority.Fingerprint(), Expires: d.authority.Expires(), Permitted: d.authority.Permitted()}
 	s.Cloud, s.IMDS.Endpoint = now.cloud.Name, now.config.IMDS.Endpoint
-	s.Config = admin.Config{Path: now.config.Path(), LoadedAt: now.loadedAt}
+	if sample := d.redirectSample(); sample.Wanted {
+		s.Redirect = &admin.Redirect{InPlace: sample.InPlace, Checked: sample.Checked}
+	}
+	s.Config = admin.Config{Path: now.config.Path(), LoadedAt: now.loadedAt, Settings: now.config.settings()}
 	if now.loadError != nil {
 		s.Config.LastReloadError = now.loadError.Error()
 	}
 	return s
+}
+
+func (d *Daemon) listenerStatus(l *door) admin.Listener {
+	s := admin.Listener{Address: l.shown(), Mode: l.config.Mode.String(), Up: !l.failed.Load()}
+	s.Open, s.Accepted = d.metrics.Listener(l.config.Address.String()).Counts()
+	if l.cert != nil {
+		s.Certificate = &admin.Certificate{Expires: l.cert.Expires()}
+		if err := l.cert.Err(); err != nil {
+			s.Certificate.Error = err.Error()
+		}
+	}
+	return s
+}
+
+// traffic tells of the calls that the metrics count under a name.
+func (d *Daemon) traffic(name string) admin.Traffic {
+	return admin.Traffic(d.metrics.Route(name).Traffic())
 }
 
 func (d *Daemon) tokenStatus() (all []admin.Token) {

@@ -110,7 +110,7 @@ func Build(source, bin string) error {
 
 func (r *Rig) checkPeers() error {
 	var missing []error
-	for _, name := range []string{"curl", "node", "java", "openssl", "prometheus", "promtool", "rclone", "az", Python} {
+	for _, name := range []string{"curl", "node", "java", "openssl", "prometheus", "promtool", "rclone", "az", "chromium", Python} {
 		if _, err := exec.LookPath(name); err != nil {
 			missing = append(missing, err)
 		}
@@ -118,7 +118,7 @@ func (r *Rig) checkPeers() error {
 	if text, err := exec.Command(Python, "-c", "import grpc, requests, azure.storage.blob, azure.storage.queue, azure.data.tables").CombinedOutput(); err != nil {
 		missing = append(missing, fmt.Errorf("python3-grpcio, python3-requests, python3-azure-storage: %w: %s", err, text))
 	}
-	for _, module := range []string{"azurite", "@azure/arm-resources", "@azure/storage-blob", "@azure/keyvault-secrets", "@azure/identity", "azure-storage", "azure-storage-legacy"} {
+	for _, module := range []string{"azurite", "@azure/arm-resources", "@azure/storage-blob", "@azure/keyvault-secrets", "@azure/identity", "azure-storage", "azure-storage-legacy", "axe-core"} {
 		if _, err := os.Stat(filepath.Join(r.NPM, "node_modules", module)); err != nil {
 			missing = append(missing, err)
 		}

@@ -21,11 +21,15 @@ e2e: peers
 	$(GO) test -tags e2e -count=1 -timeout 15m ./test/e2e/...
 	for m in $(MODULES); do (cd $$m && $(GO) test -count=1 -timeout 15m ./...) || exit 1; done
 
-peers: debian $(PEERS)
+peers: debian $(PEERS) kubernetes
 
-.PHONY: debian
+.PHONY: debian kubernetes
 debian:
 	bash test/e2e/provision.sh
+
+# Before the tests: it takes both cores for minutes, once.
+kubernetes: debian
+	bash test/e2e/kubernetes/build.sh
 
 $(PEERS): test/e2e/npm/package-lock.json | debian
 	cd test/e2e/npm && npm ci --ignore-scripts && touch node_modules/.package-lock.json

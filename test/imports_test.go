@@ -47,6 +47,7 @@ var floors = []floor{
 	{"cmd/bearerd-demo", []string{"cmd/internal/daemon", "imds/imdstest", "test/azuretest"}},
 	{"test", nil},
 	{"test/e2e", nil},
+	{"test/e2e/kubernetes", nil},
 	{"test/e2e/monitoring", nil},
 	{"test/e2e/redirect", nil},
 	{"test/e2e/steering", nil},

@@ -26,6 +26,7 @@ have systemd-nspawn || packages+=(systemd-container)
 have promtool || packages+=(prometheus)
 have az || packages+=(azure-cli) # 90 MB beside Python's part of the SDK, below
 have rclone || packages+=(rclone)
+have etcd || packages+=(etcd-server) # below Kubernetes' API server
 have openssl || packages+=(openssl)
 can_import grpc || packages+=(python3-grpcio)
 have chromium || packages+=(chromium) # with its libraries 414 MB, and 47 s

@@ -127,6 +127,8 @@ func cases() map[string]func(t *testing.T, p *prometheus) {
 		"BearerdReloadFailed":        reloadFailed,
 		"BearerdRedirectMissing":     redirectMissing,
 		"BearerdRedirectUnverified":  redirectUnverified,
+		"BearerdAuditFailing":        auditFailing,
+		"BearerdAuditLost":           auditLost,
 	}
 }
 
@@ -358,6 +360,51 @@ func authorityExpiring(t *testing.T, p *prometheus) {
 	s.d.Stop()
 	s.d.Start(t)
 	s.clears("BearerdAuthorityExpiring", nothing)
+}
+
+// fullDisk has bearerd write its audit stream to a disk that is full, and gives
+// what frees it.
+func fullDisk(t *testing.T, p *prometheus) (s *scene, free func()) {
+	dir := t.TempDir()
+	rig.Run(t, world.BaseEnv(), "", "mount", "-t", "tmpfs", "-o", "size=32m", "bearerd-audit", dir)
+	t.Cleanup(func() { rig.Run(t, world.BaseEnv(), "", "umount", "--lazy", dir) })
+	filler := dir + "/filler"
+	// A disk that has no room left fails the write that fills it.
+	if err := os.WriteFile(filler, make([]byte, 33<<20), 0o600); err == nil {
+		t.Fatal("33 MiB fit on a disk of 32")
+	}
+	s = play(t, p, imdstest.Options{}, func(o *rig.Settings) { o.More = "audit: {to: " + dir + "/audit.log}\n" })
+	return s, func() {
+		if err := os.Remove(filler); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func auditFailing(t *testing.T, p *prometheus) {
+	s, free := fullDisk(t, p)
+	s.fires("BearerdAuditFailing", s.call)
+	free()
+	s.clears("BearerdAuditFailing", s.call)
+}
+
+// So many calls that their records do not all find a place in memory.
+func auditLost(t *testing.T, p *prometheus) {
+	s, free := fullDisk(t, p)
+	calls := func() {
+		var all sync.WaitGroup
+		for range 8 {
+			all.Go(func() {
+				for range 250 {
+					s.call()
+				}
+			})
+		}
+		all.Wait()
+	}
+	s.fires("BearerdAuditLost", calls)
+	free()
+	s.clears("BearerdAuditLost", nothing)
 }
 
 // Prometheus' own tools take the rules and their tests, and the example.

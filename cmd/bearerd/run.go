@@ -28,6 +28,9 @@ Under systemd (Type=notify) it takes over the sockets of a socket unit by their 
 SIGHUP reads the configuration anew: a good one is taken over without dropping a call, a bad one changes nothing.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := noCoreDumps(); err != nil {
+				return err
+			}
 			load := func() (*daemon.Config, error) {
 				c, err := config.load(cmd)
 				if err != nil {

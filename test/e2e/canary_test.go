@@ -128,6 +128,14 @@ func raw(t *testing.T, d *rig.Daemon, request string) string {
 	return string(text)
 }
 
+// Even where the machine keeps core dumps and Go is told to leave one.
+func TestNoCoreDumpHoldsAToken(t *testing.T) {
+	d := env.Start(t, rig.Settings{})
+	if limit := d.Limit(t, "Max core file size"); !slices.Equal(limit, []string{"0", "0", "bytes"}) {
+		t.Errorf("bearerd may leave a core dump of %v", limit)
+	}
+}
+
 // Prometheus' own tool accepts the metrics, after calls that made them.
 func TestMetricsPassPromtool(t *testing.T) {
 	d := env.Start(t, rig.Settings{

@@ -239,3 +239,20 @@ func (d *Daemon) Memory(t *testing.T, field string) int64 {
 	}
 	return kib << 10
 }
+
+// Limit gives the soft limit, the hard limit and the unit of a line of the
+// daemon's /proc/PID/limits.
+func (d *Daemon) Limit(t *testing.T, name string) []string {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", d.Cmd.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if rest, ok := strings.CutPrefix(line, name); ok {
+			return strings.Fields(rest)
+		}
+	}
+	t.Fatalf("no %s in:\n%s", name, text)
+	return nil
+}

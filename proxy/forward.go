@@ -159,7 +159,7 @@ func (x *exchange) forward() *problem {
 	}
 	edits := editRequest(&x.call, x.decision, token, x.mapsLinks())
 	edits.otherBody = x.batch != nil && x.batch.isRewritten()
-	if x.decision.Source.Authorised() {
+	if x.decision.Action == route.Inject && x.decision.Source.Authorised() {
 		if edits.source, p = x.token(&x.decision.Source.Decision); p != nil {
 			return p
 		}

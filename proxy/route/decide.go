@@ -57,8 +57,17 @@ type Decision struct {
 	Code   string // of a Refuse
 	Reason string // for people; holds no value of the call's fields or query
 	// Source is what becomes of what the call copies or moves away; nil: it names
-	// no source, or gets no token.
+	// no source, or gets no token and the table does not learn.
 	Source *Source
+
+	// What follows is a table's that learns.
+
+	// Suspended is set where no route takes the call whole, and Route would but
+	// for its methods, paths and operations.
+	Suspended bool
+	// Obstacle tells why no restricted route takes the call, whatever operations
+	// it names; empty: one could. It holds no value of the call's.
+	Obstacle string
 }
 
 // Decide says what becomes of a call that who makes at the time now: the first
@@ -96,16 +105,15 @@ func (m *matcher) decide() Decision {
 	for i := range candidates {
 		miss := m.compare(&candidates[i])
 		if miss.stage == whole {
-			r := candidates[i].route
-			d := r.current(c, r.authorise(c, m.now))
-			d.Route, d.Operation = r, m.operation(r.Service)
-			if d.Action == Inject {
-				d.Source = m.sourceAt(r.Service)
-			}
-			return d
+			return m.take(candidates[i].route, false)
 		}
 		if closest == nil || miss.stage > best.stage {
 			closest, best = &candidates[i], miss
+		}
+	}
+	if m.table.learns {
+		if r := m.suspended(candidates); r != nil {
+			return m.take(r, true)
 		}
 	}
 	d := Decision{Action: Refuse, Route: closest.route, Operation: m.operation(closest.route.Service), Code: CodeNotPermitted}
@@ -115,6 +123,19 @@ func (m *matcher) decide() Decision {
 		return d
 	}
 	d.Reason = fmt.Sprintf("no route takes the whole call; %s comes closest, but %s", closest.route, closest.differs(c, d.Operation, best))
+	return d
+}
+
+// take decides on a call that a route takes, or would.
+func (m *matcher) take(r *Route, suspended bool) Decision {
+	d := r.current(m.call, r.authorise(m.call, m.now))
+	d.Route, d.Operation, d.Suspended = r, m.operation(r.Service), suspended
+	if d.Action == Inject || d.Action == Pass && m.table.learns {
+		d.Source = m.sourceAt(r.Service)
+	}
+	if m.table.learns && (suspended || !r.Restricted()) {
+		d.Obstacle = m.obstacle(r)
+	}
 	return d
 }
 
@@ -232,18 +253,8 @@ func (m *matcher) operation(s *azure.Service) azure.Operation {
 
 func (m *matcher) compare(cand *candidate) mismatch {
 	c, r := m.call, cand.route
-	plain := c.Scheme == "http"
-	port := c.Port
-	if port == 0 {
-		if port = 443; plain {
-			port = 80
-		}
-	}
-	if !cand.target.takesPort(port, plain) {
-		return mismatch{stage: atPort}
-	}
-	if !r.Callers.Empty() && !r.Callers.Match(m.who) {
-		return mismatch{stage: atCaller}
+	if miss := m.reaches(cand); miss.stage != whole {
+		return miss
 	}
 	// A TRACE would show the token to the caller, and a CONNECT would end what
 	// can be judged.
@@ -262,16 +273,42 @@ func (m *matcher) compare(cand *candidate) mismatch {
 			return mismatch{stage: atPath}
 		}
 	}
+	if miss := m.carries(r); miss.stage != whole {
+		return miss
+	}
+	if r.Restricted() {
+		return m.judge(r, matched)
+	}
+	return mismatch{stage: whole}
+}
+
+// reaches compares where the call goes, and who makes it.
+func (m *matcher) reaches(cand *candidate) mismatch {
+	plain := m.call.Scheme == "http"
+	port := m.call.Port
+	if port == 0 {
+		if port = 443; plain {
+			port = 80
+		}
+	}
+	if !cand.target.takesPort(port, plain) {
+		return mismatch{stage: atPort}
+	}
+	if r := cand.route; !r.Callers.Empty() && !r.Callers.Match(m.who) {
+		return mismatch{stage: atCaller}
+	}
+	return mismatch{stage: whole}
+}
+
+// carries compares what the call must bring, and must not ask for.
+func (m *matcher) carries(r *Route) mismatch {
 	for _, want := range r.header {
 		if value, count := first(m.carrier, want.Name); count != 1 || value != want.Value {
 			return mismatch{atHeader, want.Name}
 		}
 	}
-	if !r.websocket && asksWebSocket(c) {
+	if !r.websocket && asksWebSocket(m.call) {
 		return mismatch{stage: atUpgrade}
-	}
-	if r.Restricted() {
-		return m.judge(r, matched)
 	}
 	return mismatch{stage: whole}
 }
@@ -351,38 +388,6 @@ func (cand *candidate) differs(c *azure.Call, op azure.Operation, miss mismatch)
 	default:
 		return fmt.Sprintf("it is restricted, and the call may do something else than its method and path say: %s; send it plainly, or by a route without restrictions", miss.detail)
 	}
-}
-
-// asksWebSocket reports whether the call asks for the switch to WebSocket (RFC
-// 6455). Any other upgrade may be ignored (RFC 9110, section 7.8), and Java's
-// client offers h2c with every plain call, so offers alone refuse nothing.
-func asksWebSocket(c *azure.Call) bool {
-	value, count := first(c, "Upgrade")
-	if count <= 1 {
-		return count == 1 && offersWebSocket(value)
-	}
-	return oneAsksWebSocket(c)
-}
-
-// oneAsksWebSocket is for several Upgrade fields, over which it cannot go
-// without an allocation.
-func oneAsksWebSocket(c *azure.Call) bool {
-	for name, value := range c.Header.Each {
-		if name == "Upgrade" && offersWebSocket(value) {
-			return true
-		}
-	}
-	return false
-}
-
-func offersWebSocket(upgrade string) bool {
-	for protocol := range strings.SplitSeq(upgrade, ",") {
-		name, _, _ := strings.Cut(strings.Trim(protocol, " \t"), "/")
-		if strings.EqualFold(name, "websocket") {
-			return true
-		}
-	}
-	return false
 }
 
 // first asks a header that may be nil.

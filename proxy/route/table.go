@@ -13,6 +13,7 @@ type Table struct {
 	gateways map[string]*Route
 	// byHost gives, in order, the routes that name a host.
 	byHost azure.HostMap[[]candidate]
+	learns bool // see Learning
 }
 
 func newTable(routes []*Route) *Table {

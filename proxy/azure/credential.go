@@ -137,6 +137,14 @@ func (s *Service) credentialIn(authorization string, now time.Time) Credential {
 	return Dead
 }
 
+// IsSharedKey reports whether a call is signed with the key of a storage account
+// (https://learn.microsoft.com/rest/api/storageservices/authorize-with-shared-key).
+func (c *Call) IsSharedKey() bool {
+	value, _ := c.first("Authorization")
+	scheme, _, _ := strings.Cut(strings.TrimLeft(value, " \t"), " ")
+	return strings.EqualFold(scheme, "SharedKey") || strings.EqualFold(scheme, "SharedKeyLite")
+}
+
 // tokenVerdict is what a token is, and whom it is for where it says so.
 type tokenVerdict struct {
 	kind     Credential

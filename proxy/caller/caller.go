@@ -119,6 +119,21 @@ func (c *Caller) Name() string {
 	return "unknown"
 }
 
+// Account gives the user as a route would name it: by the name that the system's
+// database has, else by the number. false: it is not known for certain.
+func (c *Caller) Account() (Account, bool) {
+	if c == nil || !c.Known {
+		return Account{}, false
+	}
+	if name := c.finder.account(c.UID).name; name != "" {
+		// It must lead back to the same user.
+		if a, err := ParseUser(name); err == nil && a.ID == c.UID {
+			return a, true
+		}
+	}
+	return Account{Name: strconv.FormatUint(uint64(c.UID), 10), ID: c.UID}, true
+}
+
 // printable quotes what a log's reader could take for something else: users name
 // their own cgroups, and authorities certificates.
 func printable(text string) string {

@@ -27,6 +27,7 @@ type Metrics struct {
 	TunnelsOpen     prometheus.Gauge   // tunnels and WebSockets
 	AuthorityLeaves prometheus.Gauge   // leaves in memory
 	IdentityChanges prometheus.Counter // of whom an identity's tokens are issued to
+	Learning        prometheus.Gauge   // 1 while restrictions of the routes are suspended
 
 	registry  *prometheus.Registry
 	described []Description
@@ -178,6 +179,7 @@ func New(version string) *Metrics {
 			"When that was, in Unix time; 0 if neither was ever run."),
 	})
 
+	m.Learning = b.gauge("learning", "1 while bearerd learns (`run --learn`), and what routes say of methods, paths and operations does not hold; else 0.")
 	m.AuthorityLeaves = b.gauge("authority_leaves", "Certificates for intercepted hosts that are in memory.")
 	m.authorityExpiry = b.gauge("authority_expiry_timestamp_seconds", "When the local authority ends, in Unix time; 0 where there is none.")
 	b.registry.MustRegister(&certificateCollector{

@@ -30,7 +30,7 @@ func (x *exchange) judgesBatch() bool {
 	if d.Action == route.Tunnel || !d.Operation.Carries() {
 		return false
 	}
-	return d.Route.Restricted() || x.base != nil || d.Action == route.Inject && d.Operation.AuthorisesEach()
+	return d.Route.Restricted() || x.base != nil || x.s.learner != nil || d.Action == route.Inject && d.Operation.AuthorisesEach()
 }
 
 // openBatch reads the body and decides on each call in it. One that no route

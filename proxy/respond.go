@@ -131,6 +131,9 @@ func (x *exchange) finish() {
 	x.count(name, took)
 	x.audit(took)
 	x.tellRefusal()
+	if x.s.learner != nil {
+		x.teach()
+	}
 	op := x.decision.Operation
 	if access := x.settings.access; access == AccessNone || access == AccessErrors && x.status < 400 && x.broken == nil {
 		return

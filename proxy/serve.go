@@ -58,6 +58,7 @@ type Options struct {
 	Authority Authority
 	RootCAs   *x509.CertPool // what upstreams are verified against; nil: the system's roots
 	Limits    Limits
+	Learner   Learner // nil: nobody learns
 	Metrics   *metrics.Metrics
 	Audit     *audit.Stream    // nil: none is written
 	Logger    *zap.Logger      // nil: no log
@@ -101,6 +102,7 @@ type Server struct {
 	tokens    Tokens
 	dialer    Dialer
 	authority Authority
+	learner   Learner // nil: nobody learns
 	metrics   *metrics.Metrics
 	audit     *audit.Stream // nil: there is none
 	log       *zap.Logger
@@ -155,6 +157,7 @@ func New(o Options) (*Server, error) {
 		dialer:    o.Dialer,
 		ours:      ours,
 		authority: o.Authority,
+		learner:   o.Learner,
 		metrics:   o.Metrics,
 		audit:     o.Audit,
 		log:       o.Logger,

@@ -231,6 +231,8 @@ func (a *arrival) splice() error {
 	host := a.host
 	if host == "" {
 		host = a.at.String() // no route names it, but all may be refused one day
+	} else if a.s.learner != nil {
+		a.s.learner.Unrouted(host)
 	}
 	a.received, a.sent = a.s.pipe(host, conn, upstream)
 	a.s.metrics.Tunnelled(a.received, a.sent)

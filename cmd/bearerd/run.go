@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log"
 	"os"
@@ -18,6 +19,7 @@ func runCommand() *cobra.Command {
 	var config configFlag
 	var drain drainFlags
 	var trust string
+	var learn string
 	var readyWait time.Duration
 	cmd := &cobra.Command{
 		Use:   "run",
@@ -25,7 +27,11 @@ func runCommand() *cobra.Command {
 		Long: `run serves until SIGTERM or SIGINT. Then it lets the calls under way end, for drain.max at the longest, and exits 0; a second signal ends it at once.
 POST /-/quit at the administrator's listener ends it in the same way, as a Job needs it whose work is done.
 Under systemd (Type=notify) it takes over the sockets of a socket unit by their addresses, and tells how it stands; it feeds the watchdog while it passes a check of itself.
-SIGHUP reads the configuration anew: a good one is taken over without dropping a call, a bad one changes nothing.`,
+SIGHUP reads the configuration anew: a good one is taken over without dropping a call, a bad one changes nothing.
+
+With --learn, what the routes say of methods, paths and operations does not hold; their hosts, callers and required fields do. What applications call meanwhile
+is written to FILE when the daemon ends, and on SIGUSR1: the least routes that take those calls, the commands that give the identity the least roles for them,
+and the calls that still bring a key, a signature or a client secret. An earlier FILE is kept under its name and time.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := noCoreDumps(); err != nil {
@@ -41,6 +47,9 @@ SIGHUP reads the configuration anew: a good one is taken over without dropping a
 			c, err := load()
 			if err != nil {
 				return err
+			}
+			if learn == "" && cmd.Flags().Changed("learn") {
+				return usageError(cmd, errors.New("--learn names no file"))
 			}
 			if trust != "" {
 				if err := exportTrust(cmd.Context(), c, trust); err != nil {
@@ -59,12 +68,14 @@ SIGHUP reads the configuration anew: a good one is taken over without dropping a
 				Config:     c,
 				Version:    versionOf(),
 				Log:        cmd.ErrOrStderr(),
+				Learn:      learn,
 				Reload:     load,
 			})
 		},
 	}
 	config.add(cmd)
 	drain.add(cmd)
+	cmd.Flags().StringVar(&learn, "learn", "", "suspend restrictions, and write what applications need to this `file`")
 	cmd.Flags().StringVar(&trust, "trust-dir", "", "`folder` to write, before calls are taken, what apps have to trust: root.pem, root.p12 for Java, and bundle.pem, which has the system's roots too")
 	cmd.Flags().DurationVar(&readyWait, "ready-wait", 15*time.Second, "`time` that systemd waits for the tokens of required routes at the longest, until bearerd counts as started without them")
 	return cmd
@@ -91,16 +102,18 @@ func (f *drainFlags) apply(cmd *cobra.Command, c *daemon.Config) (*daemon.Config
 	return c.WithDrain(drain)
 }
 
-// reloadOn reloads at each signal until stop. Nobody waits for a reload: one that
-// hangs, on a disk that is gone, must not keep the daemon from ending.
-func reloadOn(signals <-chan os.Signal, d *daemon.Daemon) (stop func()) {
+// obey reloads, and writes what was learned, at each signal until stop. Nobody waits
+// for that: what hangs, on a disk that is gone, must not keep the daemon from ending.
+func obey(reloads, reports <-chan os.Signal, d *daemon.Daemon) (stop func()) {
 	stopped := make(chan struct{})
 	go func() {
 		for {
 			select {
-			case <-signals:
+			case <-reloads:
 				// It is logged, counted and shown; the daemon goes on as it was.
 				_ = d.Reload()
+			case <-reports:
+				_ = d.WriteLearned() // it is logged
 			case <-stopped:
 				return
 			}
@@ -118,6 +131,9 @@ func serve(ctx context.Context, o daemon.Options) error {
 	reloads := make(chan os.Signal, 1)
 	signal.Notify(reloads, syscall.SIGHUP)
 	defer signal.Stop(reloads)
+	reports := make(chan os.Signal, 1)
+	notifyReports(reports, o.Learn != "")
+	defer signal.Stop(reports)
 	// A reader of the log or of the audit stream who is gone must not end us:
 	// uncaught, the signal of a broken pipe at standard output or error would.
 	pipes := make(chan os.Signal, 1)
@@ -131,7 +147,7 @@ func serve(ctx context.Context, o daemon.Options) error {
 	if err != nil {
 		return err
 	}
-	defer reloadOn(reloads, d)()
+	defer obey(reloads, reports, d)()
 	signals := 0 // that order the end
 	for ending := false; !ending; {
 		select {

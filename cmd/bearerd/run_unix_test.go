@@ -55,11 +55,17 @@ func (o *output) String() string {
 // begin runs serve with one listener, which lets a call wait for its token.
 func begin(t *testing.T) *served {
 	t.Helper()
-	return beginWith(t, func(text string) (*daemon.Config, error) { return daemon.Parse("bearerd.yaml", []byte(text)) })
+	return beginLearning(t, "")
+}
+
+// beginLearning does so with a file for what is learned.
+func beginLearning(t *testing.T, learn string) *served {
+	t.Helper()
+	return beginWith(t, learn, func(text string) (*daemon.Config, error) { return daemon.Parse("bearerd.yaml", []byte(text)) })
 }
 
 // beginWith does so with another way to read the configuration at a reload.
-func beginWith(t *testing.T, reload func(text string) (*daemon.Config, error)) *served {
+func beginWith(t *testing.T, learn string, reload func(text string) (*daemon.Config, error)) *served {
 	t.Helper()
 	// Those that come when serve does not listen must not end the test.
 	ours := make(chan os.Signal, 1)
@@ -75,7 +81,7 @@ func beginWith(t *testing.T, reload func(text string) (*daemon.Config, error)) *
 		t.Fatal(err)
 	}
 	go func() {
-		s.ended <- serve(t.Context(), daemon.Options{Config: c, Log: &s.log, Reload: func() (*daemon.Config, error) {
+		s.ended <- serve(t.Context(), daemon.Options{Config: c, Log: &s.log, Learn: learn, Reload: func() (*daemon.Config, error) {
 			return reload(text)
 		}})
 	}()
@@ -162,7 +168,7 @@ func TestSIGTERMAfterQuitStillDrains(t *testing.T) {
 func TestReloadThatHangsDoesNotKeepTheDaemonFromEnding(t *testing.T) {
 	hung, release := make(chan struct{}), make(chan struct{})
 	defer close(release)
-	s := beginWith(t, func(text string) (*daemon.Config, error) {
+	s := beginWith(t, "", func(text string) (*daemon.Config, error) {
 		close(hung)
 		<-release
 		return nil, errors.New("the disk is gone")
@@ -226,5 +232,34 @@ func TestSIGTERMEndsAStartThatWaits(t *testing.T) {
 			}
 		}
 		return
+	}
+}
+
+// What was learned is written on SIGUSR1 and at the end, and is a configuration.
+func TestSIGUSR1WritesWhatWasLearned(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "learned.yaml")
+	s := beginLearning(t, file)
+	read := func() string {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	if text := read(); !strings.Contains(text, "\nroutes: []\n") {
+		t.Errorf("at the start the file says:\n%s", text)
+	}
+	if status := <-s.call(); status == 0 { // there is no vault, but the call was meant
+		t.Fatal("the call got no answer")
+	}
+	s.signal(syscall.SIGUSR1)
+	s.until("the call is in the file", func() bool { return strings.Contains(read(), "- keyvault.secret.get # 1 call\n") })
+	s.signal(syscall.SIGTERM)
+	if err := <-s.ended; err != nil {
+		t.Error(err)
+	}
+	var stdout, stderr bytes.Buffer
+	if code := run([]string{"check", "--config", file}, &stdout, &stderr); code != exitOK || !strings.Contains(stdout.String(), "ok: 1 routes") {
+		t.Errorf("check says %d %s %s\n%s", code, &stdout, &stderr, read())
 	}
 }

@@ -23,6 +23,7 @@ func hostile(text string) Status {
 		Authority:  &Authority{Fingerprint: text, Expires: noon, Permitted: []string{text, text}},
 		Refusals:   []Refusal{{Code: text, Status: 403, Route: text, Caller: text, Reason: text, Cure: text, Count: 1, First: noon, Last: noon}},
 		Config:     Config{Path: text, LastReloadError: text, Settings: []Setting{{Key: text, Value: text}}},
+		Learning:   &Learning{File: text, Since: noon, Dropped: 1},
 	}
 }
 
@@ -168,6 +169,8 @@ func TestTroubles(t *testing.T) {
 			Trouble{false, "the token for https://vault.azure.net (system-assigned) is not renewed; it serves until it ends, in 23 h"}},
 		"throttled": {func(s *Status) { s.IMDS.PausedUntil = noon.Add(time.Minute) },
 			Trouble{false, "IMDS throttles the machine; it is asked again in 60 s; look for other programs that ask it"}},
+		"restrictions do not hold": {func(s *Status) { s.Learning = &Learning{File: "/f", Since: noon, Kinds: 7} },
+			Trouble{false, "bearerd learns since 2026-11-24T12:00:00Z: what the routes say of methods, paths and operations does not hold; 7 kinds of calls are remembered for /f, and 0 calls found no room"}},
 		"nobody has looked at the rules": {func(s *Status) { s.Redirect = &Redirect{InPlace: true, Checked: noon.Add(-time.Hour)} },
 			Trouble{false, "nobody has looked at the rules of redirect since 2026-11-24T11:00:00Z; run `bearerd redirect verify` as root, from a timer"}},
 		"no certificate": {func(s *Status) { s.Listeners[0].Certificate = &Certificate{Error: "x; do y"} },

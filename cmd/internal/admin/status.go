@@ -26,6 +26,7 @@ type Status struct {
 	Unrouted   Traffic    `json:"unrouted"`  // calls to hosts that no route names
 	Refusals   []Refusal  `json:"refusals"`  // the latest first
 	Config     Config     `json:"config"`
+	Learning   *Learning  `json:"learning,omitempty"` // nil: the routes hold whole
 }
 
 // Listener is one that callers connect to.
@@ -147,6 +148,15 @@ type Setting struct {
 	Key   string `json:"key"`
 	Value string `json:"value"`
 	Set   bool   `json:"set"` // the file has it; otherwise it is the default
+}
+
+// Learning is set while what the routes say of methods, paths and operations is
+// suspended, to see what applications need.
+type Learning struct {
+	File    string    `json:"file"`
+	Since   time.Time `json:"since"`
+	Kinds   int       `json:"kinds"`   // of calls that are remembered
+	Dropped uint64    `json:"dropped"` // calls that found no room
 }
 
 // Readiness says whether callers should come, and if not, why.

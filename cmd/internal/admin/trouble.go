@@ -38,6 +38,9 @@ func (r report) troubles(now time.Time) (all []Trouble) {
 			severe("%s", noToken(t))
 		}
 	}
+	if l := r.Learning; l != nil {
+		warn("bearerd learns since %s: what the routes say of methods, paths and operations does not hold; %d kinds of calls are remembered for %s, and %d calls found no room", l.Since.Format(time.RFC3339), l.Kinds, l.File, l.Dropped)
+	}
 	if !r.IMDS.PausedUntil.IsZero() {
 		warn("IMDS throttles the machine; it is asked again %s; look for other programs that ask it", far(now, r.IMDS.PausedUntil))
 	}

@@ -44,6 +44,9 @@ type Options struct {
 	// Supervisor is who has started the daemon; the zero value is nobody that
 	// wants to know of it.
 	Supervisor Supervisor
+	// Learn is the file for what applications need, which is learned while what
+	// routes say of methods, paths and operations is suspended; empty: it holds.
+	Learn string
 }
 
 // Daemon is a running bearerd. Start makes one, which Shutdown must end; it is
@@ -69,6 +72,7 @@ type Daemon struct {
 	adminDoor    *door
 	limits       *listen.Limits // of all callers' doors together
 	callers      *caller.Finder
+	learner      *learner // nil: nothing is learned
 
 	supervisor *supervisor
 
@@ -100,6 +104,9 @@ func Start(ctx context.Context, o Options) (*Daemon, error) {
 	}
 	d.level, d.log = newLogger(o.Config.Log, o.Log, d.metrics.LogLineDropped)
 	d.supervisor = &supervisor{Supervisor: o.Supervisor, log: d.log}
+	if o.Learn != "" {
+		d.learner = newLearner(o.Learn, d.started)
+	}
 	if err := d.build(ctx, o.Config); err != nil {
 		d.release()
 		return nil, err
@@ -114,7 +121,7 @@ func (d *Daemon) build(ctx context.Context, c *Config) (err error) {
 		return err
 	}
 	cloud := c.LikelyCloud()
-	table, err := c.Compile(cloud)
+	table, err := d.compile(c, cloud)
 	if err != nil {
 		return err
 	}
@@ -147,9 +154,12 @@ func (d *Daemon) build(ctx context.Context, c *Config) (err error) {
 	settings := proxySettings(c, table, logins)
 	d.proxy, err = proxy.New(proxy.Options{
 		Settings: settings, Tokens: d.tokens, Dialer: dialer, Authority: d.authority, RootCAs: c.Upstream.RootCAs,
-		Limits: c.Limits.Limits, Metrics: d.metrics, Audit: d.audit, Logger: d.log, Refused: d.refusals.note,
+		Limits: c.Limits.Limits, Learner: d.asLearner(), Metrics: d.metrics, Audit: d.audit, Logger: d.log, Refused: d.refusals.note,
 	})
 	if err != nil {
+		return err
+	}
+	if err := d.beginLearning(); err != nil {
 		return err
 	}
 	d.metadata = d.newMetadata(c)

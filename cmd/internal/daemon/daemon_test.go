@@ -86,6 +86,17 @@ func launch(t *testing.T, o imdstest.Options, more string) *running {
 
 func launchUnder(t *testing.T, by Supervisor, o imdstest.Options, more string) *running {
 	t.Helper()
+	return launchWith(t, Options{Supervisor: by}, o, more)
+}
+
+// launchLearning starts one that learns what applications need, into a file.
+func launchLearning(t *testing.T, o imdstest.Options, more, file string) *running {
+	t.Helper()
+	return launchWith(t, Options{Learn: file}, o, more)
+}
+
+func launchWith(t *testing.T, with Options, o imdstest.Options, more string) *running {
+	t.Helper()
 	r := &running{t: t, imds: imdstest.New(o), log: &lockedBuffer{}, file: "bearerd.yaml"}
 	var err error
 	r.cloud, err = azuretest.Start(azuretest.Options{Tenant: r.imds.Tenant(), Key: r.imds.PublicKey(), IMDS: r.imds})
@@ -98,12 +109,13 @@ func launchUnder(t *testing.T, by Supervisor, o imdstest.Options, more string) *
 	r.client = &http.Client{Transport: transport, Timeout: 10 * time.Second}
 	t.Cleanup(transport.CloseIdleConnections)
 	r.text = r.frame() + more
-	c := r.parse()
-	r.Daemon, err = Start(t.Context(), Options{Config: c, Version: "test", Log: r.log, Supervisor: by, Reload: func() (*Config, error) {
+	with.Config, with.Version, with.Log = r.parse(), "test", r.log
+	with.Reload = func() (*Config, error) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		return Parse(r.file, []byte(r.text))
-	}})
+	}
+	r.Daemon, err = Start(t.Context(), with)
 	if err != nil {
 		t.Fatal(err)
 	}

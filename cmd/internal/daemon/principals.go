@@ -115,6 +115,14 @@ func (p *principals) keep(keys []cache.Key) {
 	})
 }
 
+// objectID gives the id of whom an identity's tokens are issued to; "" where that
+// is not known.
+func (p *principals) objectID(id imds.Identity) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.known[id].ObjectID
+}
+
 // status tells of all, sorted by name.
 func (p *principals) status() []admin.Identity {
 	p.mu.Lock()

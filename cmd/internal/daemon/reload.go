@@ -96,7 +96,7 @@ func (d *Daemon) next(c *Config) (next state, err error) {
 // on. After an error, what held before still does.
 func (d *Daemon) takeLocked(next state) (err error) {
 	c := next.config
-	if next.routes, err = c.Compile(next.cloud); err != nil {
+	if next.routes, err = d.compile(c, next.cloud); err != nil {
 		return err
 	}
 	if next.logins, err = c.Logins(next.cloud, next.routes); err != nil {

@@ -12,7 +12,7 @@ import (
 // Shutdown ends the daemon in order: it goes on accepting for drain.min, lets
 // the calls under way end, closes the tunnels, and stops the rest. drain.max
 // from now, or when ctx ends, what is left is broken off. The error is that of
-// a listener that failed.
+// a listener that failed, or of writing what was learned.
 func (d *Daemon) Shutdown(ctx context.Context) error {
 	d.draining.Store(true)
 	d.finish(nil)
@@ -37,9 +37,10 @@ func (d *Daemon) Shutdown(ctx context.Context) error {
 	if err = errors.Join(err, metadata); err != nil {
 		d.log.Warn("calls were still under way and have been broken off", zap.Error(err))
 	}
+	learned := d.WriteLearned() // while it is known whose the tokens were
 	d.release()
 	d.log.Info("bearerd has ended")
-	return d.failure
+	return errors.Join(d.failure, learned)
 }
 
 // release ends what there is, in the opposite order of build.

@@ -56,7 +56,7 @@ func (d *Daemon) status() admin.Status {
 	s := admin.Status{
 		Version: d.version, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH,
 		StartedAt: d.started, Stopping: d.draining.Load(), Tokens: d.tokenStatus(), Identities: d.principals.status(),
-		InFlight: d.metrics.UnderWay(), Unrouted: d.traffic(metrics.Unrouted), Refusals: d.refusals.status(),
+		InFlight: d.metrics.UnderWay(), Unrouted: d.traffic(metrics.Unrouted), Refusals: d.refusals.status(), Learning: d.learningStatus(),
 	}
 	for _, l := range d.callersDoors() {
 		s.Listeners = append(s.Listeners, d.listenerStatus(l))

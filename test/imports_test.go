@@ -70,6 +70,7 @@ var only = []struct{ imported, by, reason string }{
 	{"github.com/google/nftables", "proxy/redirect", "the kernel's rules are read and written there alone"},
 	{"github.com/coreos/go-systemd/v22/activation", "cmd/bearerd", "the environment of the process is read there"},
 	{"github.com/coreos/go-systemd/v22/daemon", "cmd/bearerd", "the environment of the process is read there"},
+	{"github.com/coreos/go-systemd/v22/journal", "cmd/bearerd", "the environment of the process is read there"},
 	{"github.com/miekg/dns", "proxy/dial", "how names are resolved is hidden there"},
 	{"software.sslmate.com/src/go-pkcs12", "proxy/authority/trust", "the formats of trust stores are hidden there"},
 }

@@ -102,7 +102,7 @@ func Start(ctx context.Context, o Options) (*Daemon, error) {
 		version: o.Version, started: time.Now(), reload: o.Reload,
 		metrics: metrics.New(o.Version), refusals: newRefusals(), done: make(chan struct{}),
 	}
-	d.level, d.log = newLogger(o.Config.Log, o.Log, d.metrics.LogLineDropped)
+	d.level, d.log = newLogger(o.Config.Log, o.Log, o.Supervisor.Journal, d.metrics.LogLineDropped)
 	d.supervisor = &supervisor{Supervisor: o.Supervisor, log: d.log}
 	if o.Learn != "" {
 		d.learner = newLearner(o.Learn, d.started)

@@ -21,9 +21,10 @@ const (
 	logThin  = 100
 )
 
-// newLogger makes the daemon's log. Its level can be changed later. dropped is
+// newLogger makes the daemon's log, which goes to the journal, or to out where
+// that is nil. Its level can be changed later. dropped is
 // told of each line that was left out of a flood.
-func newLogger(l Log, out io.Writer, dropped func()) (zap.AtomicLevel, *zap.Logger) {
+func newLogger(l Log, out io.Writer, journal Journal, dropped func()) (zap.AtomicLevel, *zap.Logger) {
 	level := zap.NewAtomicLevelAt(l.Level)
 	encoding := zapcore.EncoderConfig{
 		TimeKey: "time", LevelKey: "level", NameKey: "logger", MessageKey: "msg",
@@ -37,6 +38,9 @@ func newLogger(l Log, out io.Writer, dropped func()) (zap.AtomicLevel, *zap.Logg
 		encoder = zapcore.NewConsoleEncoder(encoding)
 	}
 	core := zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(out)), level)
+	if journal != nil {
+		core = &journalCore{LevelEnabler: level, encoder: encoder, send: journal, fallback: core}
+	}
 	return level, zap.New(zapcore.NewSamplerWithOptions(core, time.Second, logBurst, logThin, zapcore.SamplerHook(func(_ zapcore.Entry, d zapcore.SamplingDecision) {
 		if d&zapcore.LogDropped != 0 {
 			dropped()

@@ -124,7 +124,7 @@ func TestFloodsInTheLogAreThinnedOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
 		dropped := 0
-		_, log := newLogger(Default().Log, &out, func() { dropped++ })
+		_, log := newLogger(Default().Log, &out, nil, func() { dropped++ })
 		for i := range 1000 {
 			log.Info("request", zap.Int("status", i))
 		}
@@ -163,7 +163,7 @@ func TestFormatFollowsWhoReads(t *testing.T) {
 	}
 	for format, isJSON := range map[string]bool{LogAuto: true, LogJSON: true, LogConsole: false} {
 		var out bytes.Buffer
-		_, log := newLogger(Log{Format: format}, &out, func() {})
+		_, log := newLogger(Log{Format: format}, &out, nil, func() {})
 		log.Info("x")
 		if json.Valid(out.Bytes()) != isJSON {
 			t.Errorf("%s gives %s", format, out.String())

@@ -16,6 +16,7 @@ import (
 // is. The zero value is none.
 type Supervisor struct {
 	Sockets *listen.Sockets // that it opened
+	Journal Journal         // takes the log in place of Options.Log; nil: there is none
 	// Notify tells it how the daemon stands, in the lines of sd_notify(3); nil:
 	// it does not want to know. It may be called concurrently.
 	Notify func(lines string) error

@@ -187,6 +187,16 @@ func (h *host) installs(t *testing.T) {
 			t.Errorf("the process has not %q:\n%s", want, status)
 		}
 	}
+	var line struct {
+		Priority string `json:"PRIORITY"`
+		Name     string `json:"SYSLOG_IDENTIFIER"`
+		Unit     string `json:"_SYSTEMD_UNIT"`
+		Message  string `json:"MESSAGE"`
+	}
+	entry := h.Run("journalctl", "--output=json", "BEARERD_MSG=token obtained", "BEARERD_AUDIENCE=https://vault.azure.net")
+	if err := json.Unmarshal([]byte(entry), &line); err != nil || line.Priority != "6" || line.Name != "bearerd" || line.Unit != "bearerd.service" || !strings.Contains(line.Message, `"msg":"token obtained"`) {
+		t.Errorf("the journal has %s (%v)", entry, err)
+	}
 	if user := strings.TrimSpace(h.Run("stat", "--format=%U", "/proc/"+pid)); user != "bearerd" {
 		t.Errorf("it runs as %s", user)
 	}

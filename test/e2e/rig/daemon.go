@@ -28,8 +28,9 @@ type Settings struct {
 	Listen   string            // further YAML under listen: "  - {address: ..., mode: imds}\n"
 	IMDSMore string            // further YAML under imds: ", token_wait: 1s"
 
-	User      int    // bearerd runs as this user without any privilege; 0: as the tests do
-	Authority string // the authority's file that it finds; empty: it makes one
+	Run       []string // further arguments of bearerd run
+	User      int      // bearerd runs as this user without any privilege; 0: as the tests do
+	Authority string   // the authority's file that it finds; empty: it makes one
 }
 
 // Daemon is a running bearerd.
@@ -44,6 +45,7 @@ type Daemon struct {
 	IMDS       *IMDS
 
 	rig  *Rig
+	args []string // of run
 	user int
 	mu   sync.Mutex // guards seen
 	seen strings.Builder
@@ -76,7 +78,7 @@ func (r *Rig) Prepare(t *testing.T, s Settings) *Daemon {
 		URL: "http://" + proxy, Admin: "http://" + admin,
 		Config: filepath.Join(dir, "bearerd.yaml"), State: filepath.Join(dir, "state"),
 		Root: filepath.Join(dir, "root.pem"), TrustStore: filepath.Join(dir, "root.p12"),
-		IMDS: s.IMDS, rig: r, user: s.User,
+		IMDS: s.IMDS, rig: r, args: s.Run, user: s.User,
 	}
 	endpoint := "http://" + FreeAddress(t)
 	if s.IMDS != nil {
@@ -149,7 +151,7 @@ func (d *Daemon) Start(t *testing.T) {
 // Begin starts bearerd and does not wait for it.
 func (d *Daemon) Begin(t *testing.T) {
 	t.Helper()
-	argv := []string{d.rig.Bin, "run", "--config", d.Config}
+	argv := append([]string{d.rig.Bin, "run", "--config", d.Config}, d.args...)
 	if d.user != 0 {
 		argv = append(AsUser(d.user, "--bounding-set=-all"), argv...)
 	}

@@ -23,7 +23,7 @@ func Check(expression string) error {
 		if i < 0 {
 			return fmt.Errorf("there is no metric %s", name)
 		}
-		labels := []string{"job", "instance", "le"}
+		labels := []string{"job", "instance", "pod", "le"}
 		for _, l := range all[i].Labels {
 			labels = append(labels, l.Name)
 		}

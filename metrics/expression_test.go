@@ -10,7 +10,7 @@ func TestCheck(t *testing.T) {
 		`rate(bearerd_request_duration_seconds[5m])`:                                                     "",
 		`bearerd_imds_rate + bearerd_request_total`:                                                      "there is no metric bearerd_request_total",
 		`bearerd_imds_rate_bucket`:                                                                       "there is no metric bearerd_imds_rate_bucket",
-		`bearerd_upstream_errors_total{cause="tls", route=~"x"}`:                                         "bearerd_upstream_errors_total has no label route, but job, instance, le, cause",
+		`bearerd_upstream_errors_total{cause="tls", route=~"x"}`:                                         "bearerd_upstream_errors_total has no label route, but job, instance, pod, le, cause",
 	} {
 		got := ""
 		if err := Check(expression); err != nil {

@@ -132,7 +132,7 @@ func (r *Route) Observe(method string, status int, took time.Duration, received,
 }
 
 // time notes how long a request took, and now and then the trace to look at as
-// an example. A trace with each would cost as much as all else that is counted,
+// an example. A trace with each would cost more than all else that is counted,
 // and a scrape reads but the last: so one for each bucket and second.
 func (r *Route) time(seconds float64, trace string) {
 	if trace != "" {

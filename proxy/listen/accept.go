@@ -44,7 +44,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 		backOff = minBackOff
 		// Before anything is waited for: a caller that has left is not known any more.
 		who := l.callerOf(conn)
-		release, ok := l.limits.admit(callerOf(conn), l.closing)
+		release, ok := l.limits.admit(callerOf(conn, who), l.closing)
 		if !ok {
 			conn.Close()
 			if l.isClosed() {

@@ -4,6 +4,8 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+
+	"github.com/bearerd/bearerd/proxy/caller"
 )
 
 // Limit names one bound on connections.
@@ -25,10 +27,10 @@ type LimitOptions struct {
 }
 
 // Limits bound the connections of any number of listeners together. A caller is
-// a remote address (of IPv6 its first 64 bits, which one host may have to
-// itself), or the user behind a unix socket; where the kernel does not tell the
-// user (all but Linux), unix sockets have one caller. All programs of this
-// machine that come over TCP are one caller as well.
+// a user of this machine, where the kernel tells which, else a remote address (of
+// IPv6 its first 64 bits, which one host may have to itself). Where no listener
+// asks the kernel, or the system is not Linux, all programs of this machine are
+// one caller: over TCP by their address, and, but for Linux, over unix sockets.
 type Limits struct {
 	slots     chan struct{} // holds one value for each open connection
 	perCaller int
@@ -116,8 +118,11 @@ func (l *Limits) leave(caller callerKey) {
 	}
 }
 
-// callerOf says whose place conn takes.
-func callerOf(conn net.Conn) callerKey {
+// callerOf says whose place conn takes, of whom who is what is known.
+func callerOf(conn net.Conn, who *caller.Caller) callerKey {
+	if who != nil && who.Known {
+		return callerKey{uid: who.UID, isUID: true}
+	}
 	if c, ok := conn.(*net.UnixConn); ok {
 		uid, _, known := peerOf(c)
 		return callerKey{uid: uid, isUID: known}

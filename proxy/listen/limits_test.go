@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"github.com/bearerd/bearerd/proxy/caller"
 )
 
 // counts keeps what Limits report.
@@ -165,6 +167,27 @@ func TestCallersByAddress(t *testing.T) {
 		if got := same(tc.a, tc.b); got != tc.same {
 			t.Errorf("%s and %s are one caller: %v, want %v", tc.a, tc.b, got, tc.same)
 		}
+	}
+}
+
+// All programs of this machine have the same address.
+func TestCallersOfThisMachineAreItsUsers(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	conn, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	keys := make(map[callerKey]bool)
+	for _, who := range []*caller.Caller{{Known: true, UID: 1}, {Known: true, UID: 2}, {Unknown: "gone"}, nil} {
+		keys[callerOf(conn, who)] = true
+	}
+	if len(keys) != 3 || !keys[callerAt(netip.MustParseAddr("127.0.0.1"))] {
+		t.Errorf("got %v", keys)
 	}
 }
 

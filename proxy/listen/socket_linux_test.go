@@ -90,7 +90,7 @@ func TestTheUserBehindAUnixSocketIsTheCaller(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer accepted.Close()
-	if got, want := callerOf(accepted), (callerKey{uid: uint32(os.Getuid()), isUID: true}); got != want {
+	if got, want := callerOf(accepted, nil), (callerKey{uid: uint32(os.Getuid()), isUID: true}); got != want {
 		t.Errorf("the caller is %+v, want %+v", got, want)
 	}
 }

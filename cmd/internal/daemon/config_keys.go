@@ -175,7 +175,7 @@ func (u *Upstream) keys() object {
 func (l *Limits) keys() object {
 	return object{
 		{"connections", number(&l.Connections, 1, 1_000_000, ""), "Callers' connections."},
-		{"connections_per_caller", number(&l.ConnectionsPerCaller, 1, 1_000_000, ""), "Connections of one caller."},
+		{"connections_per_caller", number(&l.ConnectionsPerCaller, 1, 1_000_000, ""), "Connections of one caller: a user of this machine, or another machine's address."},
 		{"header_bytes", size(&l.HeaderBytes, 4<<10, 1<<20), "A request's header section."},
 		{"header_timeout", duration(&l.HeaderTimeout, time.Second, 5*time.Minute), "How long a caller may take to send it, and for a TLS handshake."},
 		{"idle_timeout", duration(&l.IdleTimeout, time.Second, time.Hour), "How long a connection is kept between requests."},

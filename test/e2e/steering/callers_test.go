@@ -3,7 +3,9 @@
 package steering
 
 import (
+	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -38,6 +40,28 @@ func TestTwoUsersGetTwoIdentitiesAndAThirdNone(t *testing.T) {
 		t.Errorf("the log does not tell who was refused:\n%s", log)
 	}
 	noLoop(t, d)
+}
+
+// All users' connections come from the same address.
+func TestOneUsersConnectionsLeaveOthersTheirs(t *testing.T) {
+	a := newAzure(t)
+	d := a.redirect(t)
+	argv := append(rig.AsUser(strangerUID), rig.Python, inHost("testdata/hold.py"), serviceV4, strconv.Itoa(perCaller+1))
+	holder, err := rig.Launch(host.BaseEnv(), "/", argv[0], argv[1:]...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(holder.Stop)
+	rig.Eventually(t, "the connections are made", func() error {
+		if !strings.Contains(holder.Out.String(), "held") || !strings.Contains(rig.Get(t, d.Admin+"/metrics"), `bearerd_connections_limited_total{limit="per_caller"} 1`) {
+			return errors.New(holder.Out.String())
+		}
+		return nil
+	})
+	says(t, d, payrollUID, "200", status("%{http_code}", secretURL)...)
+	if text, err := as(t, d, strangerUID, status("%{http_code}", secretURL)...); err == nil {
+		t.Errorf("one more of the same user: %q", text)
+	}
 }
 
 const tokenPath = "/metadata/identity/oauth2/token?api-version=2018-02-01&resource=https%3A%2F%2Fvault.azure.net&client_id=" + payrollID

@@ -5,6 +5,7 @@ package steering
 import (
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -31,6 +32,9 @@ redirect:
 `, daemonUID, payrollUID, reportsUID, strangerUID, guard, report)
 }
 
+// perCaller is how many connections one user may have.
+const perCaller = 100
+
 const transparentListeners = `
   - {address: "127.0.0.1:8443", mode: transparent}
   - {address: "[::1]:8443", mode: transparent}
@@ -51,7 +55,7 @@ func (a *azure) redirect(t *testing.T) *rig.Daemon {
 func (a *azure) redirectTo(t *testing.T, user int, guard bool) *rig.Daemon {
 	t.Helper()
 	s := a.settings()
-	s.User, s.Listen, s.More = user, transparentListeners, redirected(guard, t.TempDir()+"/redirect.json")
+	s.User, s.Listen, s.More = user, transparentListeners, redirected(guard, t.TempDir()+"/redirect.json")+"limits: {connections_per_caller: "+strconv.Itoa(perCaller)+"}\n"
 	d := host.Prepare(t, s)
 	d.Start(t)
 	rules(t, d, "apply")

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds the API server and kubectl that the tests run against, of the version that apiserver/go.mod pins, and prints their folder.
+# Builds the API server and kubectl that the tests run against, of the version that apiserver/go.mod pins, makes the definition of
+# PodMonitor from the Prometheus operator's types, and prints the folder with the three.
 # On two cores the first time takes about six minutes, which is why they are kept outside the tree, in the user's cache.
 set -euo pipefail
 cd "$(dirname "$0")/apiserver"
@@ -8,11 +9,17 @@ out=${XDG_CACHE_HOME:-$HOME/.cache}/bearerd-e2e/kubernetes-$pinned
 mkdir -p "$out"
 exec 9>"$out/lock"
 flock 9 # two test runs at once build it once
-if ! [ -x "$out/kubectl" ] || ! [ -x "$out/kube-apiserver" ]; then
-  echo "building kube-apiserver and kubectl into $out" >&2
-  for name in kube-apiserver kubectl; do
-    nice go build -buildvcs=false -ldflags "-s -w" -o "$out/$name.new" "k8s.io/kubernetes/cmd/$name" >&2
-    mv "$out/$name.new" "$out/$name"
-  done
+for name in kube-apiserver kubectl; do
+  [ ! -x "$out/$name" ] || continue
+  echo "building $name into $out" >&2
+  nice go build -buildvcs=false -ldflags "-s -w" -o "$out/$name.new" "k8s.io/kubernetes/cmd/$name" >&2
+  mv "$out/$name.new" "$out/$name"
+done
+if [ ! -s "$out/podmonitors.yaml" ]; then
+  echo "making the definition of PodMonitor" >&2
+  all=$(mktemp -d)
+  trap 'rm -rf "$all"' EXIT
+  nice go tool controller-gen crd paths=github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1 "output:crd:dir=$all" >&2
+  mv "$all/monitoring.coreos.com_podmonitors.yaml" "$out/podmonitors.yaml"
 fi
 echo "$out"

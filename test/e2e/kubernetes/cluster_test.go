@@ -1,4 +1,4 @@
-//go:build e2e
+//go:build e2e && linux
 
 package kubernetes
 
@@ -26,7 +26,11 @@ var (
 )
 
 func TestMain(m *testing.M) {
-	code, err := runTests(m)
+	bin, err := build() // which may need the machine's network
+	code := 1
+	if err == nil {
+		code, err = rig.InOwnNetwork(func() (int, error) { return runTests(m, bin) })
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "kubernetes:", err)
 		code = 1
@@ -34,12 +38,23 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-func runTests(m *testing.M) (code int, err error) {
+// build gives the folder of kubectl and kube-apiserver.
+func build() (bin string, err error) {
+	cmd := exec.Command("bash", "build.sh")
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("build.sh: %w", err)
+	}
+	return strings.TrimSpace(string(out)), nil
+}
+
+func runTests(m *testing.M, bin string) (code int, err error) {
 	if world, err = rig.New(".."); err != nil {
 		return 1, err
 	}
 	defer func() { err = errors.Join(err, world.Close()) }()
-	if api, err = startCluster(world.Dir); err != nil {
+	if api, err = startCluster(world.Dir, bin); err != nil {
 		return 1, err
 	}
 	defer api.stop()
@@ -55,18 +70,12 @@ type cluster struct {
 }
 
 // startCluster starts an API server that takes one token's orders.
-func startCluster(dir string) (c *cluster, err error) {
-	build := exec.Command("bash", "build.sh")
-	build.Stderr = os.Stderr
-	bin, err := build.Output()
-	if err != nil {
-		return nil, fmt.Errorf("build.sh: %w", err)
-	}
+func startCluster(dir, bin string) (c *cluster, err error) {
 	addresses, err := unused(3)
 	if err != nil {
 		return nil, err
 	}
-	c = &cluster{bin: strings.TrimSpace(string(bin)), url: "https://" + addresses[2], token: "the-tests-own"}
+	c = &cluster{bin: bin, url: "https://" + addresses[2], token: "the-tests-own"}
 	defer func() {
 		if err != nil {
 			c.stop()
@@ -86,7 +95,7 @@ func startCluster(dir string) (c *cluster, err error) {
 		return nil, fmt.Errorf("openssl: %w\n%s", err, out)
 	}
 	_, port, _ := net.SplitHostPort(addresses[2])
-	if err := c.launch(filepath.Join(c.bin, "kube-apiserver"), "--etcd-servers", store, "--bind-address", "127.0.0.1", "--secure-port", port,
+	if err := c.launch(filepath.Join(c.bin, "kube-apiserver"), "--etcd-servers", store, "--bind-address", "127.0.0.1", "--advertise-address", podAddress, "--secure-port", port,
 		"--cert-dir", certs, "--token-auth-file", tokens, "--authorization-mode", "RBAC", "--service-cluster-ip-range", "10.0.0.0/24",
 		"--service-account-issuer", "https://kubernetes.invalid", "--service-account-key-file", key, "--service-account-signing-key-file", key); err != nil {
 		return nil, err

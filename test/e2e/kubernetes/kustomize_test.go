@@ -1,4 +1,4 @@
-//go:build e2e
+//go:build e2e && linux
 
 package kubernetes
 
@@ -110,9 +110,12 @@ var strictly = []string{"--server-side", "--dry-run=server", "--validate=strict"
 func TestAPIServerTakesWhatIsRendered(t *testing.T) {
 	api.namespace(t, "payroll", "restricted", "payroll")
 	api.namespace(t, "reports", "privileged", "reports")
+	api.kubectl(t, "", "apply", "--server-side", "--filename", filepath.Join(api.bin, "podmonitors.yaml"))
+	api.kubectl(t, "", "wait", "--for=condition=Established", "--timeout=30s", "crd/podmonitors.monitoring.coreos.com")
 	for dir, want := range map[string][]string{
 		"examples/hosts":    {"ServiceAccount", "ConfigMap", "Deployment", "CronJob", "NetworkPolicy"},
 		"examples/nftables": {"ServiceAccount", "ConfigMap", "StatefulSet", "Job"},
+		"monitoring":        {"PodMonitor"},
 		"policy":            {"MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding"},
 	} {
 		t.Run(dir, func(t *testing.T) {
@@ -129,10 +132,12 @@ func TestAPIServerTakesWhatIsRendered(t *testing.T) {
 			api.kubectl(t, rendered, append([]string{"apply"}, strictly...)...)
 		})
 	}
-	t.Run("and sees a mistake", func(t *testing.T) {
-		wrong := strings.Replace(kustomize(t, "examples/hosts"), "failureThreshold:", "failureTreshold:", 1)
-		if _, err := api.try(wrong, append([]string{"apply"}, strictly...)...); err == nil || !strings.Contains(err.Error(), "failureTreshold") {
-			t.Errorf("a field that does not exist: %v", err)
+	t.Run("and sees mistakes", func(t *testing.T) {
+		for dir, field := range map[string]string{"examples/hosts": "failureThreshold:", "monitoring": "podMetricsEndpoints:"} {
+			wrong := strings.Replace(kustomize(t, dir), field, "no"+field, 1)
+			if _, err := api.try(wrong, append([]string{"apply"}, strictly...)...); err == nil || !strings.Contains(err.Error(), "no"+strings.TrimSuffix(field, ":")) {
+				t.Errorf("a field that does not exist, in %s: %v", dir, err)
+			}
 		}
 	})
 }
@@ -235,18 +240,13 @@ func TestWithoutTheLabelNothingChanges(t *testing.T) {
 func TestConfigurationIsTaken(t *testing.T) {
 	for _, dir := range []string{"examples/hosts", "examples/nftables"} {
 		rendered := kustomize(t, dir)
-		for _, o := range objects(t, rendered) {
-			if text(o, "kind") != "ConfigMap" {
-				continue
-			}
-			file := filepath.Join(t.TempDir(), "bearerd.yaml")
-			if err := os.WriteFile(file, []byte(text(o, "data", "bearerd.yaml")), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			rig.Run(t, world.BaseEnv(), "", world.Bin, "check", "--config", file)
-			for _, pod := range pods(t, rendered) {
-				checkHosts(t, file, pod)
-			}
+		file := filepath.Join(t.TempDir(), "bearerd.yaml")
+		if err := os.WriteFile(file, []byte(configMap(t, rendered)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		rig.Run(t, world.BaseEnv(), "", world.Bin, "check", "--config", file)
+		for _, pod := range pods(t, rendered) {
+			checkHosts(t, file, pod)
 		}
 	}
 }

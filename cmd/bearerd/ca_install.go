@@ -17,7 +17,7 @@ func caInstallCommand() *cobra.Command {
 		Short: "Have the system trust the authority",
 		Long: `install puts the root into the system's trust store, which OpenSSL, GnuTLS, Go, curl, git and .NET read, in place of one that was installed before.
 It knows Debian, Ubuntu, Alpine, RHEL, Fedora, Azure Linux, SUSE and Arch, and needs root. Programs that bring their own roots (Node.js, many JVMs, Python's certifi)
-do not see it: give them ca export or ca bundle, or lead them here by base URL. Run it again after ca init --renew and ca stage.`,
+do not see it: give them ca export or ca bundle, or start them with exec. Run it again after ca init --renew and ca stage.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			roots, err := exportedRoots(cmd, config)

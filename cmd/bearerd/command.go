@@ -21,10 +21,17 @@ const (
 // exitError carries an exit code up to main.
 type exitError struct {
 	code int
-	err  error
+	err  error // nil: there is nothing to say, as where a command's own code is passed on
 }
 
-func (e *exitError) Error() string { return e.err.Error() }
+// Error implements error.
+func (e *exitError) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit code %d", e.code)
+	}
+	return e.err.Error()
+}
+
 func (e *exitError) Unwrap() error { return e.err }
 
 // usageError is a mistake in flags or arguments.
@@ -40,12 +47,14 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		return exitOK
 	}
-	fmt.Fprintln(stderr, "bearerd:", err)
 	var exit *exitError
-	if errors.As(err, &exit) {
-		return exit.code
+	if !errors.As(err, &exit) {
+		exit = &exitError{exitFailed, err}
 	}
-	return exitFailed
+	if exit.err != nil {
+		fmt.Fprintln(stderr, "bearerd:", err)
+	}
+	return exit.code
 }
 
 // newCommand makes the command tree.
@@ -67,7 +76,7 @@ attaches a bearer token and forwards them over verified TLS.`,
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	root.SetFlagErrorFunc(usageError)
-	root.AddCommand(runCommand(), checkCommand(), explainCommand(), tokenCommand(), caCommand(), redirectCommand(), doctorCommand(), versionCommand())
+	root.AddCommand(runCommand(), execCommand(), checkCommand(), explainCommand(), tokenCommand(), caCommand(), redirectCommand(), doctorCommand(), versionCommand())
 	root.InitDefaultCompletionCmd()
 	root.InitDefaultHelpCmd()
 	for _, cmd := range root.Commands() {

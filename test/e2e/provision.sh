@@ -31,6 +31,7 @@ can_import grpc || packages+=(python3-grpcio)
 have chromium || packages+=(chromium) # with its libraries 414 MB, and 47 s
 can_import requests || packages+=(python3-requests)
 can_import azure.storage.blob,azure.storage.queue,azure.data.tables || packages+=(python3-azure-storage) # with all of the SDK, 640 MB
+perl -MIO::Socket::SSL -e 1 2>/dev/null || packages+=(perl libio-socket-ssl-perl)
 [ -s "$certificates" ] || packages+=(ca-certificates)
 
 [ ${#packages[@]} -gt 0 ] || exit 0

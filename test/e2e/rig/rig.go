@@ -118,6 +118,9 @@ func (r *Rig) checkPeers() error {
 	if text, err := exec.Command(Python, "-c", "import grpc, requests, azure.storage.blob, azure.storage.queue, azure.data.tables").CombinedOutput(); err != nil {
 		missing = append(missing, fmt.Errorf("python3-grpcio, python3-requests, python3-azure-storage: %w: %s", err, text))
 	}
+	if text, err := exec.Command("perl", "-MIO::Socket::SSL", "-e", "1").CombinedOutput(); err != nil {
+		missing = append(missing, fmt.Errorf("libio-socket-ssl-perl: %w: %s", err, text))
+	}
 	for _, module := range []string{"azurite", "@azure/arm-resources", "@azure/storage-blob", "@azure/keyvault-secrets", "@azure/identity", "azure-storage", "azure-storage-legacy", "axe-core"} {
 		if _, err := os.Stat(filepath.Join(r.NPM, "node_modules", module)); err != nil {
 			missing = append(missing, err)

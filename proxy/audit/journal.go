@@ -82,7 +82,8 @@ func (r *Record) entry() []byte {
 			b.WriteString(name + "=" + value + "\n")
 		}
 	}
-	add("MESSAGE", strings.TrimSuffix(string(r.line()), "\n"))
+	b.WriteString("MESSAGE=")
+	r.writeTo(&b) // JSON holds no line break but the one at its end
 	add("PRIORITY", "6")
 	add("SYSLOG_IDENTIFIER", "bearerd-audit")
 	add("BEARERD_EVENT", string(r.Event))

@@ -67,15 +67,13 @@ type Record struct {
 	Lost int `json:"lost,omitempty"` // how many records
 }
 
-// line is the record in JSON, with its line break.
-func (r *Record) line() []byte {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
+// writeTo appends the record in JSON, with its line break.
+func (r *Record) writeTo(b *bytes.Buffer) {
+	e := json.NewEncoder(b)
 	e.SetEscapeHTML(false)
 	if err := e.Encode(r); err != nil {
 		panic("audit: strings and numbers did not encode: " + err.Error())
 	}
-	return b.Bytes()
 }
 
 // MaxPath bounds what a record repeats of a path, which a caller chooses.

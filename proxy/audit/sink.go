@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +19,8 @@ type lines struct {
 	file *os.File // out, where it is opened by us; else nil
 	path string   // of file
 	torn int      // how many bytes of the record that comes next are written
+	text bytes.Buffer
+	ends []int // of the lines in text
 }
 
 func standardOutput(out io.Writer) *lines {
@@ -50,20 +53,20 @@ func appendTo(path string) (*os.File, error) {
 
 func (l *lines) write(records []Record) (whole int, err error) {
 	for whole < len(records) && err == nil {
-		var text []byte
-		var ends []int // of the lines in it
-		for i := whole; i < len(records) && len(text) < chunk; i++ {
-			text = append(text, records[i].line()...)
-			ends = append(ends, len(text))
+		l.text.Reset()
+		l.ends = l.ends[:0]
+		for i := whole; i < len(records) && l.text.Len() < chunk; i++ {
+			records[i].writeTo(&l.text)
+			l.ends = append(l.ends, l.text.Len())
 		}
 		var n int
-		n, err = l.out.Write(text[l.torn:])
+		n, err = l.out.Write(l.text.Bytes()[l.torn:])
 		n += l.torn
-		full := sort.SearchInts(ends, n+1)
+		full := sort.SearchInts(l.ends, n+1)
 		whole += full
 		l.torn = n
 		if full > 0 {
-			l.torn -= ends[full-1]
+			l.torn -= l.ends[full-1]
 		}
 	}
 	return whole, err

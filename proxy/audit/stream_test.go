@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -359,7 +360,9 @@ func TestTornRecordIsWholeInTheNextFile(t *testing.T) {
 	}
 	defer l.close()
 	records := []Record{{Path: "/one"}, {Path: "/two"}}
-	l.out = &pipe{room: len(records[0].line()) + 5}
+	var first bytes.Buffer
+	records[0].writeTo(&first)
+	l.out = &pipe{room: first.Len() + 5}
 	if whole, err := l.write(records); whole != 1 || err == nil || l.torn != 5 {
 		t.Fatalf("%d are whole, %d bytes of the next (%v)", whole, l.torn, err)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/bearerd/bearerd/proxy/caller"
 	"github.com/bearerd/bearerd/proxy/entra"
 	"github.com/bearerd/bearerd/proxy/route"
+	"github.com/bearerd/bearerd/proxy/trace"
 )
 
 // copyBufferSize is what one read from the service can bring at most.
@@ -54,6 +55,7 @@ type exchange struct {
 	reserved bool        // a place in the audit stream
 	carried  *imds.Token // what the call went out with; nil: none
 	id       string      // see requestID
+	span     *trace.Span // of a call that routes decided on; nil: none is made
 
 	started  time.Time
 	status   int // what the caller got; 0: nothing yet
@@ -158,6 +160,9 @@ func (x *exchange) forward() *problem {
 		return p
 	}
 	edits := editRequest(&x.call, x.decision, token, x.mapsLinks())
+	if x.span != nil {
+		edits.goOn(x.span.Header())
+	}
 	edits.otherBody = x.batch != nil && x.batch.isRewritten()
 	if x.decision.Action == route.Inject && x.decision.Source.Authorised() {
 		if edits.source, p = x.token(&x.decision.Source.Decision); p != nil {
@@ -175,6 +180,9 @@ func (x *exchange) forward() *problem {
 // decide asks the routes what becomes of the call.
 func (x *exchange) decide() *problem {
 	x.decision = x.settings.routes.Decide(&x.call, x.caller, x.s.now())
+	if x.decision.Action != route.Tunnel {
+		x.span = x.s.tracer.Start(x.r.Header, x.started)
+	}
 	switch {
 	case x.decision.Action == route.Refuse:
 		return x.refusal()

@@ -11,6 +11,7 @@ import (
 	"github.com/bearerd/bearerd/proxy/caller"
 	"github.com/bearerd/bearerd/proxy/entra"
 	"github.com/bearerd/bearerd/proxy/route"
+	"github.com/bearerd/bearerd/proxy/trace"
 )
 
 // reserve keeps a place in the audit stream for a call to a host that is judged,
@@ -167,4 +168,26 @@ func (x *exchange) requestID() string {
 		x.id = fmt.Sprintf("%016x%016x", rand.Uint64(), rand.Uint64())
 	}
 	return x.id
+}
+
+// endSpan ends the call's span, if it has one.
+func (x *exchange) endSpan(took time.Duration) {
+	if x.span == nil {
+		return
+	}
+	x.span.End(&trace.Outcome{
+		Method: cut(x.r.Method), Host: x.call.Host, Port: x.call.Port, Route: x.routeName(), Action: x.decision.Action.String(),
+		Operation: x.decision.Operation.Name, Mints: x.decision.Operation.Mints || x.batch.mints(),
+		Status: x.status, Code: string(x.code), Broken: x.broken != nil,
+		RequestID: x.requestID(), ServiceRequestID: audit.ID(x.w.Header().Get("X-Ms-Request-Id")), At: x.started.Add(took),
+	})
+}
+
+// sampledTrace gives the id of the trace that the call is part of; empty if of
+// none, or of one that nobody keeps.
+func (x *exchange) sampledTrace() string {
+	if x.span != nil {
+		return x.span.Sampled()
+	}
+	return sampledTrace(x.r.Header)
 }

@@ -131,6 +131,7 @@ func (x *exchange) finish() {
 	x.count(name, took)
 	x.audit(took)
 	x.tellRefusal()
+	x.endSpan(took)
 	if x.s.learner != nil {
 		x.teach()
 	}
@@ -149,6 +150,9 @@ func (x *exchange) finish() {
 		zap.String("method", cut(x.r.Method)), zap.String("host", x.call.Host), zap.String("path", cut(x.call.Path)),
 		zap.String("route", name), zap.Int("status", x.status), zap.Duration("took", took),
 		zap.Int64("received", x.received), zap.Int64("sent", x.sent),
+	}
+	if trace := x.sampledTrace(); trace != "" {
+		fields = append(fields, zap.String("trace_id", trace))
 	}
 	if op.Name != "" {
 		fields = append(fields, zap.String("operation", op.Name))
@@ -194,7 +198,7 @@ func (x *exchange) count(name string, took time.Duration) {
 	if x.code == route.CodeCallerNotPermitted {
 		counts.CallerRefused()
 	}
-	counts.Observe(x.r.Method, x.status, took, x.received, x.sent, sampledTrace(x.r.Header))
+	counts.Observe(x.r.Method, x.status, took, x.received, x.sent, x.sampledTrace())
 	if own := x.decision.Own; own != azure.None {
 		counts.ObserveOwn(own.Kind(), x.decision.Action.String())
 	}

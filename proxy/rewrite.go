@@ -24,6 +24,7 @@ type requestEdits struct {
 	token     *imds.Token // nil: none is attached
 	source    *imds.Token // for the service to read the source of a copy with; nil: none
 	set       []azure.Field
+	traced    bool     // set has the trace's fields, in place of the caller's
 	otherBody bool     // the body is not the caller's, so that its digests do not hold
 	named     []string // what the caller's Connection names, canonical
 	websocket bool
@@ -54,6 +55,15 @@ func editRequest(c *azure.Call, d route.Decision, token *imds.Token, plain bool)
 	return e
 }
 
+// goOn has the service go on with a trace by the fields of h.
+func (e *requestEdits) goOn(h http.Header) {
+	e.traced = true
+	e.set = slices.Clip(e.set) // which may be shared
+	for name, values := range h {
+		e.set = append(e.set, azure.Field{Name: name, Value: values[0]})
+	}
+}
+
 // drops reports whether a field of the caller, or a trailer, is not forwarded.
 func (e *requestEdits) drops(name string) bool {
 	if isHopByHop(name) || slices.Contains(e.named, name) {
@@ -68,6 +78,8 @@ func (e *requestEdits) drops(name string) bool {
 		return e.otherBody
 	case sourceAuthorization:
 		return e.source != nil
+	case "Traceparent", "Tracestate":
+		return e.traced
 	case "Host":
 		// HTTP/2 carries it beside :authority. The target decides.
 		return true

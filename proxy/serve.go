@@ -26,6 +26,7 @@ import (
 	"github.com/bearerd/bearerd/proxy/audit"
 	"github.com/bearerd/bearerd/proxy/azure"
 	"github.com/bearerd/bearerd/proxy/caller"
+	"github.com/bearerd/bearerd/proxy/trace"
 )
 
 // Tokens gives the machine's tokens; *cache.Cache is one.
@@ -61,6 +62,7 @@ type Options struct {
 	Learner   Learner // nil: nobody learns
 	Metrics   *metrics.Metrics
 	Audit     *audit.Stream    // nil: none is written
+	Tracer    *trace.Tracer    // nil: no spans are made
 	Logger    *zap.Logger      // nil: no log
 	Now       func() time.Time // nil: time.Now
 	// Refused is told of every call that is answered in the service's place. It
@@ -105,6 +107,7 @@ type Server struct {
 	learner   Learner // nil: nobody learns
 	metrics   *metrics.Metrics
 	audit     *audit.Stream // nil: there is none
+	tracer    *trace.Tracer // nil: there is none
 	log       *zap.Logger
 	now       func() time.Time
 	refused   func(Refusal)
@@ -160,6 +163,7 @@ func New(o Options) (*Server, error) {
 		learner:   o.Learner,
 		metrics:   o.Metrics,
 		audit:     o.Audit,
+		tracer:    o.Tracer,
 		log:       o.Logger,
 		now:       o.Now,
 		refused:   o.Refused,

@@ -10,9 +10,12 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/http/httputil"
+	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -29,8 +32,20 @@ func TestNoSecretInLogsMetricsStatusOrErrors(t *testing.T) {
 			w.WriteHeader(http.StatusUnauthorized)
 		}
 	})
-	d := env.Start(t, rig.Settings{
+	var d *rig.Daemon
+	var spans atomic.Int64
+	collector := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		spans.Add(int64(strings.Count(string(body), "bearerd.route")))
+		d.Saw(string(body))
+	}))
+	t.Cleanup(collector.Close)
+	d = env.Prepare(t, rig.Settings{
 		IMDS: rig.StartIMDS(t, imdstest.Options{}),
+		Env:  []string{"OTEL_EXPORTER_OTLP_ENDPOINT=" + collector.URL},
 		Upstream: map[string]string{
 			vaultHost:                 env.CA.ServeTLS(t, quiet, vaultHost),
 			rig.BlobHost:              env.CA.ServeTLS(t, quiet, rig.BlobHost),
@@ -44,6 +59,16 @@ func TestNoSecretInLogsMetricsStatusOrErrors(t *testing.T) {
   - {service: storage, hosts: [acct.blob.core.windows.net], gateway: blob}
 `,
 	})
+	t.Cleanup(func() { // once bearerd has ended, which sends the last ones
+		if spans.Load() == 0 {
+			t.Error("no span was sent, so that the search shows nothing")
+		}
+		if records, err := os.ReadFile(d.Audit); err != nil || !strings.Contains(string(records), "/secrets/x") {
+			t.Errorf("nothing is in the audit stream (%v), so that the search shows nothing", err)
+		}
+	})
+	d.Start(t)
+	d.ExportRoot(t)
 	live := jwt(time.Now().Add(time.Hour))
 	credentials := [][]string{
 		{"--header", "Authorization: Bearer " + rig.CallerCredential},

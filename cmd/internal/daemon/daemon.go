@@ -32,6 +32,7 @@ import (
 	"github.com/bearerd/bearerd/proxy/dial"
 	"github.com/bearerd/bearerd/proxy/listen"
 	"github.com/bearerd/bearerd/proxy/route"
+	"github.com/bearerd/bearerd/proxy/trace"
 )
 
 // Options are what a Daemon is made of. Config is required.
@@ -64,6 +65,7 @@ type Daemon struct {
 	principals   *principals
 	audit        *audit.Stream // nil: none is written
 	refusals     *refusals
+	tracer       *trace.Tracer // nil: no spans are made
 	authority    *authority.Authority
 	rsaAuthority *authority.Authority // nil: no listener takes clients that know RSA alone
 	proxy        *proxy.Server
@@ -147,6 +149,9 @@ func (d *Daemon) build(ctx context.Context, c *Config) (err error) {
 	if err := d.openAudit(c); err != nil {
 		return err
 	}
+	if d.tracer, err = trace.Open(ctx, trace.Options{Version: d.version, Logger: d.log}); err != nil {
+		return err
+	}
 	dialer, err := d.newDialer(c)
 	if err != nil {
 		return err
@@ -154,7 +159,7 @@ func (d *Daemon) build(ctx context.Context, c *Config) (err error) {
 	settings := proxySettings(c, table, logins)
 	d.proxy, err = proxy.New(proxy.Options{
 		Settings: settings, Tokens: d.tokens, Dialer: dialer, Authority: d.authority, RootCAs: c.Upstream.RootCAs,
-		Limits: c.Limits.Limits, Learner: d.asLearner(), Metrics: d.metrics, Audit: d.audit, Logger: d.log, Refused: d.refusals.note,
+		Limits: c.Limits.Limits, Learner: d.asLearner(), Metrics: d.metrics, Audit: d.audit, Tracer: d.tracer, Logger: d.log, Refused: d.refusals.note,
 	})
 	if err != nil {
 		return err

@@ -21,6 +21,7 @@ func logFields() []logField {
 		{"error", "why something failed, for people"},
 
 		{"request_id", "of a call: its `x-ms-client-request-id`, else the trace of its `traceparent`, else made. The audit stream has the same; nothing that is made here is sent on"},
+		{"trace_id", "the trace that a call is part of, where it is kept: its own, or one that bearerd began"},
 		{"steering", "how the call came: `connect`, `absolute`, `base`, `transparent`"},
 		{"caller", "who called: user, cgroup, process and certificate, as far as known"},
 		{"remote", "the caller's address"},

@@ -62,7 +62,7 @@ func (d *Daemon) release() {
 		l.Close()
 	}
 	d.background.Wait()
-	d.closeAudit()
+	d.closeStreams()
 	if d.tokens != nil {
 		d.tokens.Close()
 	}
@@ -84,14 +84,18 @@ func (d *Daemon) release() {
 	_ = d.log.Sync()
 }
 
-// auditPatience is how long the end waits for the last records.
-const auditPatience = 5 * time.Second
+// streamPatience is how long the end waits for the last records and spans.
+const streamPatience = 5 * time.Second
 
-// closeAudit has the records of the calls that have ended written.
-func (d *Daemon) closeAudit() {
-	ctx, cancel := context.WithTimeout(context.Background(), auditPatience)
+// closeStreams has what is to be told of the calls that have ended written, and
+// sent.
+func (d *Daemon) closeStreams() {
+	ctx, cancel := context.WithTimeout(context.Background(), streamPatience)
 	defer cancel()
 	if err := d.audit.Close(ctx); err != nil {
 		d.log.Error("the audit stream has ended short", zap.Error(err))
+	}
+	if err := d.tracer.Close(ctx); err != nil {
+		d.log.Warn("the last spans were not sent", zap.Error(err))
 	}
 }

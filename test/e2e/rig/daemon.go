@@ -27,6 +27,7 @@ type Settings struct {
 	More     string            // further top-level YAML
 	Listen   string            // further YAML under listen: "  - {address: ..., mode: imds}\n"
 	IMDSMore string            // further YAML under imds: ", token_wait: 1s"
+	Env      []string          // further NAME=value of its environment
 
 	Run       []string // further arguments of bearerd run
 	User      int      // bearerd runs as this user without any privilege; 0: as the tests do
@@ -39,6 +40,7 @@ type Daemon struct {
 	URL        string // http://127.0.0.1:port, the explicit listener
 	Admin      string // http://127.0.0.1:port
 	Config     string // its configuration file
+	Audit      string // its audit stream's file
 	State      string // its state_dir
 	Root       string // the authority's root, in PEM
 	TrustStore string // the same for Java
@@ -47,6 +49,7 @@ type Daemon struct {
 	rig  *Rig
 	args []string // of run
 	user int
+	env  []string
 	mu   sync.Mutex // guards seen
 	seen strings.Builder
 }
@@ -76,9 +79,9 @@ func (r *Rig) Prepare(t *testing.T, s Settings) *Daemon {
 	proxy, admin := r.unusedAddress(t), r.unusedAddress(t)
 	d := &Daemon{
 		URL: "http://" + proxy, Admin: "http://" + admin,
-		Config: filepath.Join(dir, "bearerd.yaml"), State: filepath.Join(dir, "state"),
+		Config: filepath.Join(dir, "bearerd.yaml"), Audit: filepath.Join(dir, "audit.log"), State: filepath.Join(dir, "state"),
 		Root: filepath.Join(dir, "root.pem"), TrustStore: filepath.Join(dir, "root.p12"),
-		IMDS: s.IMDS, rig: r, args: s.Run, user: s.User,
+		IMDS: s.IMDS, rig: r, args: s.Run, user: s.User, env: s.Env,
 	}
 	endpoint := "http://" + FreeAddress(t)
 	if s.IMDS != nil {
@@ -87,6 +90,7 @@ func (r *Rig) Prepare(t *testing.T, s Settings) *Daemon {
 	var text strings.Builder
 	fmt.Fprintf(&text, "cloud: public\nlisten:\n  - address: %s\n%sadmin: {address: %s}\nstate_dir: %s\n", proxy, s.Listen, admin, d.State)
 	fmt.Fprintf(&text, "log: {level: debug, format: json, access: all}\nimds: {endpoint: %s%s}\n", endpoint, s.IMDSMore)
+	fmt.Fprintf(&text, "audit: {to: %s, on_error: refuse}\n", d.Audit)
 	caFile := r.CAFile
 	if s.CA != nil {
 		caFile = filepath.Join(dir, "upstream-roots.pem")
@@ -156,7 +160,7 @@ func (d *Daemon) Begin(t *testing.T) {
 		argv = append(AsUser(d.user, "--bounding-set=-all"), argv...)
 	}
 	var err error
-	if d.Process, err = Launch(d.rig.BaseEnv(), filepath.Dir(d.Config), argv[0], argv[1:]...); err != nil {
+	if d.Process, err = Launch(slices.Concat(d.rig.BaseEnv(), d.env), filepath.Dir(d.Config), argv[0], argv[1:]...); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

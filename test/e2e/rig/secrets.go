@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// searchForSecrets looks through logs, metrics, status and all that clients
+// searchForSecrets looks through log, audit stream, metrics, status and all that clients
 // were shown for tokens, for the authority's keys and for the credential that
 // callers bring.
 func (d *Daemon) searchForSecrets(t *testing.T) {
@@ -26,10 +26,15 @@ func (d *Daemon) searchForSecrets(t *testing.T) {
 	for i, key := range privateKeys(t, d.State) {
 		secrets[fmt.Sprintf("key %d of the authority", i)] = key
 	}
+	audit, err := os.ReadFile(d.Audit)
+	if err != nil && !errors.Is(err, os.ErrNotExist) { // it may not have come so far
+		t.Error(err)
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, leak := range leaks(secrets, map[string]string{
 		"the log":                        d.Out.String(),
+		"the audit stream":               string(audit),
 		"an answer, /metrics or /status": d.seen.String(),
 	}) {
 		t.Error(leak)

@@ -37,7 +37,7 @@ type workload struct {
 
 func openWorkload(o Options) (*workload, error) {
 	w := &workload{tokenFile: o.Getenv(envTokenFile), clientID: o.Getenv(envClientID), tenant: o.Getenv(envTenantID), wire: o.wire(o.Entra)}
-	const hint = "the AKS webhook sets it in pods labelled azure.workload.identity/use: \"true\""
+	const hint = "set it in bearerd's container (deploy/kubernetes takes it from the ConfigMap), or have the AKS webhook set it by the pod's label azure.workload.identity/use: \"true\""
 	if w.tokenFile == "" {
 		return nil, fmt.Errorf("identity source workload: %s is not in the environment; %s", envTokenFile, hint)
 	}

@@ -115,6 +115,7 @@ func TestAPIServerTakesWhatIsRendered(t *testing.T) {
 	for dir, want := range map[string][]string{
 		"examples/hosts":    {"ServiceAccount", "ConfigMap", "Deployment", "CronJob", "NetworkPolicy"},
 		"examples/nftables": {"ServiceAccount", "ConfigMap", "StatefulSet", "Job"},
+		"examples/policy":   {"MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding"},
 		"monitoring":        {"PodMonitor"},
 		"policy":            {"MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding"},
 	} {

@@ -28,19 +28,19 @@ spec:
     - {name: app, image: app, securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}}
 `
 
-// installPolicy installs the policy, with an image of the cluster's own, until
-// the test ends.
-func installPolicy(t *testing.T, namespace string) {
+// injected is the namespace that the example binds the policy to.
+const injected = "payroll"
+
+// installPolicy installs the policy until the test ends.
+func installPolicy(t *testing.T) {
 	t.Helper()
-	policy := kustomize(t, "policy")
-	changed := strings.Replace(policy, "'bearerd:latest'", "'registry.example/bearerd:1.0'", 1)
-	if changed == policy {
-		t.Fatal("the policy names no image")
-	}
-	api.kubectl(t, changed, "apply", "--server-side", "--validate=strict", "--filename", "-")
+	api.namespace(t, injected, "restricted", "payroll")
+	policy := kustomize(t, "examples/policy")
+	api.kubectl(t, policy, "apply", "--server-side", "--validate=strict", "--filename", "-")
 	t.Cleanup(func() { api.kubectl(t, policy, "delete", "--filename", "-") })
+	probe := strings.Replace(injectable, "name: app\n", "name: probe\n", 1)
 	rig.Eventually(t, "the policy is in force", func() error {
-		out, err := api.try(injectable, "create", "--namespace", namespace, "--dry-run=server", "--filename", "-", "--output", "yaml")
+		out, err := api.try(probe, "create", "--namespace", injected, "--dry-run=server", "--filename", "-", "--output", "yaml")
 		if err == nil && !strings.Contains(out, "bearerd-trust") {
 			err = errors.New("nothing is injected")
 		}
@@ -60,11 +60,10 @@ func created(t *testing.T, namespace, manifest string, more ...string) object {
 }
 
 func TestPolicyInjects(t *testing.T) {
-	api.namespace(t, "injected", "restricted")
-	installPolicy(t, "injected")
+	installPolicy(t)
 
 	t.Run("a plain pod", func(t *testing.T) {
-		pod := created(t, "injected", injectable)
+		pod := created(t, injected, injectable)
 		if got := names(pod, "spec", "initContainers"); !slices.Equal(got, []string{"bearerd"}) {
 			t.Errorf("init containers %q", got)
 		}
@@ -74,15 +73,15 @@ func TestPolicyInjects(t *testing.T) {
 		}
 		checkShared(t, pod)
 		// Written to, and made again from what was read, it stays as it is.
-		api.kubectl(t, "", "label", "--namespace", "injected", "pod/app", "more=labels")
+		api.kubectl(t, "", "label", "--namespace", injected, "pod/app", "more=labels")
 		again := object{"apiVersion": "v1", "kind": "Pod", "spec": pod["spec"], "metadata": object{
 			"name": "again", "labels": at(pod, "metadata", "labels"), "annotations": at(pod, "metadata", "annotations")}}
-		if got := created(t, "injected", manifest(t, again)); !reflect.DeepEqual(got["spec"], pod["spec"]) {
+		if got := created(t, injected, manifest(t, again)); !reflect.DeepEqual(got["spec"], pod["spec"]) {
 			t.Errorf("injected twice:\n%s\nonce:\n%s", manifest(t, got), manifest(t, pod))
 		}
 	})
 	t.Run("a pod with much of its own", func(t *testing.T) {
-		pod := created(t, "injected", `
+		pod := created(t, injected, `
 apiVersion: v1
 kind: Pod
 metadata:
@@ -132,13 +131,20 @@ spec:
 		checkShared(t, pod)
 	})
 	t.Run("a pod without the label", func(t *testing.T) {
-		pod := created(t, "injected", strings.Replace(strings.Replace(injectable, "  labels: {bearerd/inject: \"true\"}\n", "", 1), "name: app\n", "name: unlabelled\n", 1))
+		pod := created(t, injected, strings.Replace(strings.Replace(injectable, "  labels: {bearerd/inject: \"true\"}\n", "", 1), "name: app\n", "name: unlabelled\n", 1))
+		if got := pod["spec"].(object); strings.Contains(manifest(t, got), "bearerd") {
+			t.Errorf("made into:\n%s", manifest(t, got))
+		}
+	})
+	t.Run("a pod of another namespace", func(t *testing.T) {
+		api.namespace(t, "elsewhere", "restricted")
+		pod := created(t, "elsewhere", injectable)
 		if got := pod["spec"].(object); strings.Contains(manifest(t, got), "bearerd") {
 			t.Errorf("made into:\n%s", manifest(t, got))
 		}
 	})
 	t.Run("a pod without hosts", func(t *testing.T) {
-		_, err := api.try(strings.Replace(injectable, "bearerd/hosts", "bearerd/host", 1), "create", "--namespace", "injected", "--dry-run=server", "--filename", "-")
+		_, err := api.try(strings.Replace(injectable, "bearerd/hosts", "bearerd/host", 1), "create", "--namespace", injected, "--dry-run=server", "--filename", "-")
 		if err == nil || !strings.Contains(err.Error(), "bearerd/hosts") {
 			t.Errorf("got %v", err)
 		}
@@ -147,12 +153,11 @@ spec:
 
 // Both ways lead to the same pod, so that neither is left behind.
 func TestPolicyAndComponentAgree(t *testing.T) {
-	api.namespace(t, "agreed", "restricted", "payroll")
-	installPolicy(t, "agreed")
+	installPolicy(t)
 	for name, rendered := range pods(t, kustomize(t, "examples/hosts")) {
 		delete(rendered["metadata"].(object), "namespace")
 		delete(rendered["metadata"].(object), "annotations")
-		byComponent := created(t, "agreed", manifest(t, rendered), "--dry-run=server")
+		byComponent := created(t, injected, manifest(t, rendered), "--dry-run=server")
 
 		plain := rendered["spec"].(object)
 		config := text(named(byComponent, "spec", "volumes")["bearerd-config"], "configMap", "name")
@@ -169,7 +174,7 @@ func TestPolicyAndComponentAgree(t *testing.T) {
 			delete(c, "env")
 			delete(c, "volumeMounts")
 		}
-		byPolicy := created(t, "agreed", manifest(t, rendered), "--dry-run=server")
+		byPolicy := created(t, injected, manifest(t, rendered), "--dry-run=server")
 		for _, part := range []string{"initContainers", "containers", "volumes"} {
 			got, want := unordered(byPolicy, part), unordered(byComponent, part)
 			for _, n := range slices.Sorted(maps.Keys(want)) {

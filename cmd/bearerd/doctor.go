@@ -27,8 +27,8 @@ func doctorCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Look for what keeps bearerd from working here",
-		Long: `doctor checks the configuration, IMDS, the identities and audiences of the routes, this machine's clock, the local authority and the rules of redirect.
-It asks IMDS itself, once for each token that the routes need; each failure ends with what to do. It exits 1 if anything failed.`,
+		Long: `doctor checks the configuration, IMDS, the identities and audiences of the routes, this machine's clock, the local authority, who trusts it, and the rules of redirect.
+It asks IMDS itself, once for each token that the routes need; each failure ends with what to do. Each runtime that it finds (curl, git, OpenSSL, Python, Node.js, Java, Go) it has call a server of its own, in the environment that it runs in. It exits 1 if anything failed.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := config.load(cmd)
@@ -92,6 +92,7 @@ func (e *examination) run(ctx context.Context) error {
 		if o, needed := daemon.RSAAuthorityOptions(e.config, table); needed {
 			e.authority("RSA authority", o)
 		}
+		e.trust(ctx, daemon.AuthorityOptions(e.config, table))
 	}
 	e.redirect()
 	if e.failed > 0 {

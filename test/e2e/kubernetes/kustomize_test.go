@@ -242,7 +242,7 @@ func TestConfigurationIsTaken(t *testing.T) {
 	for _, dir := range []string{"examples/hosts", "examples/nftables"} {
 		rendered := kustomize(t, dir)
 		file := filepath.Join(t.TempDir(), "bearerd.yaml")
-		if err := os.WriteFile(file, []byte(configMap(t, rendered)), 0o600); err != nil {
+		if err := os.WriteFile(file, []byte(text(configMap(t, rendered), "bearerd.yaml")), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		rig.Run(t, world.BaseEnv(), "", world.Bin, "check", "--config", file)

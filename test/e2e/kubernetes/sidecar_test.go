@@ -3,8 +3,12 @@
 package kubernetes
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -27,10 +31,14 @@ const vaultHost = "payroll.vault.azure.net"
 // sysctl, is the tests' own.
 type pod struct {
 	object
+	config  object            // the ConfigMap's data
 	folders *strings.Replacer // paths of mounts to the volumes' folders
 }
 
-func newPod(t *testing.T, o object, configuration string) *pod {
+// serviceAccountToken is what the kubelet projects.
+const serviceAccountToken = "the-token-of-the-service-account"
+
+func newPod(t *testing.T, o, config object) *pod {
 	t.Helper()
 	dir := filepath.Join(world.Dir, t.Name())
 	var paths []string
@@ -44,17 +52,19 @@ func newPod(t *testing.T, o object, configuration string) *pod {
 		if err := os.MkdirAll(folder, 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if text(m, "name") == "bearerd-config" {
-			if err := os.WriteFile(filepath.Join(folder, "bearerd.yaml"), []byte(configuration), 0o644); err != nil {
-				t.Fatal(err)
-			}
+		var err error
+		switch text(m, "name") {
+		case "bearerd-config":
+			err = os.WriteFile(filepath.Join(folder, "bearerd.yaml"), []byte(text(config, "bearerd.yaml")), 0o644)
+		case "bearerd-token":
+			err = os.WriteFile(filepath.Join(folder, "token"), []byte(serviceAccountToken), 0o644)
 		}
-		if err := os.Chmod(folder, mode); err != nil {
+		if err := errors.Join(err, os.Chmod(folder, mode)); err != nil {
 			t.Fatal(err)
 		}
 		paths = append(paths, text(m, "mountPath"), folder)
 	}
-	return &pod{o, strings.NewReplacer(paths...)}
+	return &pod{o, config, strings.NewReplacer(paths...)}
 }
 
 // command gives a container's program, as its user and with the capabilities
@@ -79,7 +89,11 @@ func (p *pod) command(c object, fallback int, program ...string) []string {
 func (p *pod) env(c object) []string {
 	env := world.BaseEnv()
 	for name, e := range named(c, "env") {
-		if value, ok := e["value"].(string); ok {
+		value, ok := e["value"].(string)
+		if !ok {
+			value, ok = p.config[text(e, "valueFrom", "configMapKeyRef", "key")].(string)
+		}
+		if ok {
 			env = append(env, name+"="+p.folders.Replace(value))
 		}
 	}
@@ -99,11 +113,12 @@ func TestSidecarServesItsPod(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// The example's configuration, but for where Azure is.
-	configuration := strings.Replace(configMap(t, rendered), "{source: workload}", "{source: imds}", 1) + fmt.Sprintf(
-		"imds: {endpoint: %q}\nupstream: {ca_file: %s, connect_to: {%s: %q}}\nstate_dir: %s\n",
-		imds.URL, roots, vaultHost, cloud.ConnectTo()[vaultHost], filepath.Join(world.Dir, t.Name(), "bearerd-state", "bearerd"))
-	p := newPod(t, pods(t, rendered)["payroll"], configuration)
+	// The example's ConfigMap, but for where Azure is.
+	config := configMap(t, rendered)
+	config["AZURE_AUTHORITY_HOST"] = startEntra(t, imds, text(config, "AZURE_CLIENT_ID"))
+	config["bearerd.yaml"] = text(config, "bearerd.yaml") + fmt.Sprintf("imds: {endpoint: %q}\nupstream: {ca_file: %s, connect_to: {%s: %q}}\nstate_dir: %s\n",
+		"http://"+rig.FreeAddress(t), roots, vaultHost, cloud.ConnectTo()[vaultHost], filepath.Join(world.Dir, t.Name(), "bearerd-state", "bearerd"))
+	p := newPod(t, pods(t, rendered)["payroll"], config)
 	sidecar, app := named(p.object, "spec", "initContainers")["bearerd"], named(p.object, "spec", "containers")["payroll"]
 	for name, sysctl := range named(p.object, "spec", "securityContext", "sysctls") {
 		if err := os.WriteFile("/proc/sys/"+strings.ReplaceAll(name, ".", "/"), []byte(text(sysctl, "value")), 0); err != nil {
@@ -115,7 +130,7 @@ func TestSidecarServesItsPod(t *testing.T) {
 	}
 
 	argv := p.command(sidecar, 0, program(sidecar)...)
-	process, err := rig.Launch(p.env(sidecar), "/", argv[0], argv[1:]...)
+	process, err := rig.Launch(append(p.env(sidecar), "SSL_CERT_FILE="+world.CAFile), "/", argv[0], argv[1:]...) // Entra's issuer among the system's roots
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,8 +185,9 @@ func program(c object) []string {
 func TestRedirectIsAppliedInItsPod(t *testing.T) {
 	rendered := kustomize(t, "examples/nftables")
 	dir := filepath.Join(world.Dir, t.Name())
-	configuration := strings.Replace(configMap(t, rendered), "report_file: /var/lib/", "report_file: "+dir+"/bearerd-state/", 1)
-	p := newPod(t, pods(t, rendered)["reports"], configuration)
+	config := configMap(t, rendered)
+	config["bearerd.yaml"] = strings.Replace(text(config, "bearerd.yaml"), "report_file: /var/lib/", "report_file: "+dir+"/bearerd-state/", 1)
+	p := newPod(t, pods(t, rendered)["reports"], config)
 	c := named(p.object, "spec", "initContainers")["bearerd-redirect"]
 	argv := p.command(c, -1, program(c)...)
 	t.Cleanup(func() { rig.Run(t, world.BaseEnv(), "/", "nft", "flush", "ruleset") })
@@ -185,16 +201,42 @@ func TestRedirectIsAppliedInItsPod(t *testing.T) {
 	}
 }
 
-// configMap gives the bearerd.yaml of what is rendered.
-func configMap(t *testing.T, rendered string) string {
+// startEntra starts what exchanges the service account's token for one that the
+// fake services take, and gives its URL.
+func startEntra(t *testing.T, imds *rig.IMDS, clientID string) string {
+	t.Helper()
+	exchange := func(w http.ResponseWriter, r *http.Request) {
+		if got := r.PostFormValue("client_assertion"); got != serviceAccountToken || r.PostFormValue("client_id") != clientID {
+			t.Errorf("Entra was asked by %q for %q", got, r.PostFormValue("client_id"))
+		}
+		q := url.Values{"api-version": {"2018-02-01"}, "resource": {strings.TrimSuffix(strings.Fields(r.PostFormValue("scope"))[0], "/.default")}}
+		inner := httptest.NewRequest(http.MethodGet, "http://169.254.169.254/metadata/identity/oauth2/token?"+q.Encode(), nil)
+		inner.Header.Set("Metadata", "true")
+		answer := httptest.NewRecorder()
+		imds.ServeHTTP(answer, inner)
+		var token struct {
+			Text string `json:"access_token"`
+		}
+		if err := json.Unmarshal(answer.Body.Bytes(), &token); err != nil || token.Text == "" {
+			t.Errorf("no token to give: %v, %s", err, answer.Body)
+		}
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprintf(w, `{"token_type":"Bearer","expires_in":3600,"access_token":%q}`, token.Text)
+	}
+	address := world.CA.ServeTLS(t, http.HandlerFunc(exchange), "localhost")
+	return "https://localhost" + address[strings.LastIndex(address, ":"):] + "/"
+}
+
+// configMap gives the data of the one that is rendered.
+func configMap(t *testing.T, rendered string) object {
 	t.Helper()
 	for _, o := range objects(t, rendered) {
 		if text(o, "kind") == "ConfigMap" {
-			return text(o, "data", "bearerd.yaml")
+			return o["data"].(object)
 		}
 	}
 	t.Fatal("no ConfigMap is rendered")
-	return ""
+	return nil
 }
 
 func quit(t *testing.T, address string) int {

@@ -76,7 +76,7 @@ attaches a bearer token and forwards them over verified TLS.`,
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	root.SetFlagErrorFunc(usageError)
-	root.AddCommand(runCommand(), execCommand(), checkCommand(), explainCommand(), tokenCommand(), caCommand(), redirectCommand(), doctorCommand(), versionCommand())
+	root.AddCommand(initCommand(), runCommand(), execCommand(), checkCommand(), explainCommand(), tokenCommand(), caCommand(), redirectCommand(), doctorCommand(), versionCommand())
 	root.InitDefaultCompletionCmd()
 	root.InitDefaultHelpCmd()
 	for _, cmd := range root.Commands() {

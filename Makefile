@@ -6,10 +6,14 @@ FUZZTIME ?= 30s
 PEERS := test/e2e/npm/node_modules/.package-lock.json
 MODULES := test/e2e/sdk test/bench
 
-.PHONY: build test unit e2e peers race vet fmt fuzz bench compare cover clean
+.PHONY: build package test unit e2e peers race vet fmt fuzz bench compare cover clean
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/ ./cmd/bearerd ./cmd/bearerd-demo
+
+# The packages of this commit, for amd64 and arm64, to dist/; the same commit gives the same bytes.
+package:
+	bash deploy/package/build.sh dist
 
 # Every test there is. The peers are real programs; one that is missing is a failure, never a skip.
 test: unit e2e

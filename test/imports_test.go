@@ -20,6 +20,7 @@ type floor struct {
 var floors = []floor{
 	{"metrics", nil},
 	{"deploy/grafana", []string{"metrics"}},
+	{"deploy/package/sbom", nil},
 	{"deploy/prometheus", nil},
 	{"imds", nil},
 	{"imds/imdstest", nil},
@@ -51,6 +52,7 @@ var floors = []floor{
 	{"test/e2e", nil},
 	{"test/e2e/kubernetes", nil},
 	{"test/e2e/monitoring", nil},
+	{"test/e2e/packages", nil},
 	{"test/e2e/redirect", nil},
 	{"test/e2e/steering", nil},
 	{"test/e2e/steering/app", nil},

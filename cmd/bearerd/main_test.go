@@ -11,11 +11,12 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/spf13/cobra"
 
 	"github.com/bearerd/bearerd/imds/imdstest"
 )
 
-var update = flag.Bool("update", false, "write docs/commands.md")
+var update = flag.Bool("update", false, "write docs/commands.md and the manual page")
 
 // The scripts run this test binary as bearerd.
 func TestMain(m *testing.M) {
@@ -115,21 +116,29 @@ type fullDisk struct{}
 func (fullDisk) Write([]byte) (int, error) { return 0, io.ErrShortWrite }
 
 func TestReference(t *testing.T) {
-	var page bytes.Buffer
-	if err := writeReference(&page, newCommand(io.Discard, io.Discard)); err != nil {
-		t.Fatal(err)
-	}
-	file := filepath.Join("..", "..", "docs", "commands.md")
-	if *update {
-		if err := os.WriteFile(file, page.Bytes(), 0o644); err != nil {
+	for _, tt := range []struct {
+		file  []string
+		write func(io.Writer, *cobra.Command) error
+	}{
+		{[]string{"docs", "commands.md"}, writeReference},
+		{[]string{"deploy", "package", "bearerd.1"}, writeManual},
+	} {
+		var page bytes.Buffer
+		if err := tt.write(&page, newCommand(io.Discard, io.Discard)); err != nil {
 			t.Fatal(err)
 		}
-	}
-	have, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(have, page.Bytes()) {
-		t.Errorf("%s differs from the commands; run: go test ./cmd/bearerd -run TestReference -update", file)
+		file := filepath.Join(append([]string{"..", ".."}, tt.file...)...)
+		if *update {
+			if err := os.WriteFile(file, page.Bytes(), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		have, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(have, page.Bytes()) {
+			t.Errorf("%s differs from the commands; run: go test ./cmd/bearerd -run TestReference -update", file)
+		}
 	}
 }

@@ -23,6 +23,7 @@ have wrk || packages+=(wrk)
 have prometheus || packages+=(prometheus) # with promtool
 have debootstrap || packages+=(debootstrap)
 have systemd-nspawn || packages+=(systemd-container)
+have rpm || packages+=(rpm)
 have az || packages+=(azure-cli) # 90 MB beside Python's part of the SDK, below
 have rclone || packages+=(rclone)
 have etcd || packages+=(etcd-server) # below Kubernetes' API server

@@ -1,0 +1,10 @@
+#!/bin/sh
+# Debian calls it with "configure" and the version before, if any; RPM with how many versions there are.
+set -e
+systemd-sysusers bearerd.conf
+systemd-tmpfiles --create bearerd.conf
+# Nothing is started that was not: whoever installs enables bearerd, and bearerd-redirect where calls are to be led.
+if [ -d /run/systemd/system ]; then
+    systemctl daemon-reload
+    systemctl try-restart bearerd.service
+fi

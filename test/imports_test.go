@@ -46,7 +46,7 @@ var floors = []floor{
 	{"test/recorded", nil},
 	{"cmd/internal/admin", []string{"proxy", "proxy/azure"}},
 	{"cmd/internal/daemon", []string{"cache", "cmd/internal/admin", "imds", "imds/source", "metrics", "proxy", "proxy/audit", "proxy/authority", "proxy/azure", "proxy/caller", "proxy/dial", "proxy/entra", "proxy/learn", "proxy/listen", "proxy/metadata", "proxy/redirect", "proxy/route", "proxy/trace"}},
-	{"cmd/bearerd", []string{"cache", "cmd/internal/daemon", "imds", "imds/source", "proxy", "proxy/authority", "proxy/authority/trust", "proxy/azure", "proxy/caller", "proxy/entra", "proxy/listen", "proxy/redirect", "proxy/route"}},
+	{"cmd/bearerd", []string{"cache", "cmd/internal/daemon", "imds", "imds/source", "proxy", "proxy/authority", "proxy/authority/trust", "proxy/azure", "proxy/caller", "proxy/dial", "proxy/entra", "proxy/listen", "proxy/redirect", "proxy/route"}},
 	{"cmd/bearerd-demo", []string{"cmd/internal/daemon", "imds/imdstest", "test/azuretest"}},
 	{"test", nil},
 	{"test/e2e", nil},

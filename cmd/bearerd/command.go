@@ -16,6 +16,7 @@ const (
 	exitOK     = 0
 	exitFailed = 1
 	exitUsage  = 2
+	exitWarned = 3 // doctor's, where the worst that it found is a warning
 )
 
 // exitError carries an exit code up to main.

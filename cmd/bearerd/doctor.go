@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
-	"errors"
+	"encoding/json"
 	"fmt"
 	"io"
-	"io/fs"
-	"slices"
+	"net/netip"
+	"os"
+	"runtime"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -14,171 +16,186 @@ import (
 	"github.com/bearerd/bearerd/cmd/internal/daemon"
 	"github.com/bearerd/bearerd/imds"
 	"github.com/bearerd/bearerd/imds/source"
-	"github.com/bearerd/bearerd/proxy/authority"
 	"github.com/bearerd/bearerd/proxy/azure"
+	"github.com/bearerd/bearerd/proxy/dial"
+	"github.com/bearerd/bearerd/proxy/route"
 )
-
-// clockTolerance is how far a clock may be off before it is called wrong:
-// services allow five minutes.
-const clockTolerance = 5 * time.Minute
 
 func doctorCommand() *cobra.Command {
 	var config configFlag
+	var asJSON, noProbe bool
+	timeout := 30 * time.Second
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Look for what keeps bearerd from working here",
-		Long: `doctor checks the configuration, IMDS, the identities and audiences of the routes, this machine's clock, the local authority, who trusts it, and the rules of redirect.
-It asks IMDS itself, once for each token that the routes need; each failure ends with what to do. Each runtime that it finds (curl, git, OpenSSL, Python, Node.js, Java, Go) it has call a server of its own, in the environment that it runs in. It exits 1 if anything failed.`,
+		Long: `doctor looks at everything that has to be right for a call to get through, and says of each what it saw and, where that is wrong, what to do:
+the configuration, proxy variables, IMDS and the way to it, the identity and the token of each route, this machine's clock, the names of the routed hosts
+(private endpoint or public address), TCP and TLS to them, whether the identity may use them, the local authority and who trusts it,
+the rules of redirect, the running bearerd, and who may read its files.
+It asks IMDS itself, once for each token that the routes need. With that token it makes one call to each host that a route names, which lists a single
+name and changes nothing; --no-probe leaves that out. It never prints a token.
+Each runtime that it finds (curl, git, OpenSSL, Python, Node.js, Java, Go) it has call a server of its own, in the environment that it runs in.
+It exits 0 where all is well, 3 where the worst is a warning, and 1 where something failed.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := config.load(cmd)
 			if err != nil {
 				return err
 			}
-			machine, err := imds.New(imds.Options{Endpoint: c.IMDS.Endpoint})
+			e, err := newExamination(c, !noProbe)
 			if err != nil {
 				return err
 			}
-			defer machine.Close()
-			e := &examination{out: cmd.OutOrStdout(), config: c, imds: machine, tokens: source.NewMux(machine, source.Options{}), now: time.Now}
-			return e.run(cmd.Context())
+			defer e.imds.Close()
+			ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
+			defer cancel()
+			findings := e.run(ctx)
+			if asJSON {
+				err = writeFindingsJSON(cmd.OutOrStdout(), findings)
+			} else {
+				err = writeFindings(cmd.OutOrStdout(), findings)
+			}
+			if err != nil {
+				return err
+			}
+			return verdictOf(findings)
 		},
 	}
 	config.add(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print the findings as JSON")
+	cmd.Flags().BoolVar(&noProbe, "no-probe", false, "make no call with a token")
+	cmd.Flags().DurationVar(&timeout, "timeout", timeout, "`time` for all of it; what is not done by then fails")
 	return cmd
 }
 
-// examination is one run of doctor.
-type examination struct {
-	out      io.Writer
-	config   *daemon.Config
-	imds     *imds.Client
-	tokens   *source.Mux
-	now      func() time.Time
-	failed   int
-	unpinned []imds.Identity // that the operator was told of
-}
-
-func (e *examination) ok(format string, args ...any) {
-	fmt.Fprintf(e.out, "ok    "+format+"\n", args...)
-}
-
-func (e *examination) warn(format string, args ...any) {
-	fmt.Fprintf(e.out, "warn  "+format+"\n", args...)
-}
-
-func (e *examination) fail(format string, args ...any) {
-	e.failed++
-	fmt.Fprintf(e.out, "FAIL  "+format+"\n", args...)
-}
-
-func (e *examination) run(ctx context.Context) error {
-	for _, warning := range e.config.Warnings() {
-		e.warn("configuration: %s", warning)
-	}
-	e.ok("configuration: it is valid")
-	cloud := e.config.LikelyCloud()
-	if e.config.AsksIMDS() {
-		cloud = e.cloud(ctx)
-	}
-	table, err := e.config.Compile(cloud)
-	if err != nil {
-		e.fail("configuration: %v", err)
-	} else {
-		for _, k := range daemon.Keys(table, false) {
-			e.token(ctx, k.Identity, k.Audience)
+// verdictOf gives the exit code of the worst finding.
+func verdictOf(findings []finding) error {
+	var warned, failed int
+	for _, f := range findings {
+		switch f.Level {
+		case levelWarn:
+			warned++
+		case levelFail:
+			failed++
 		}
-		e.authority("authority", daemon.AuthorityOptions(e.config, table))
-		if o, needed := daemon.RSAAuthorityOptions(e.config, table); needed {
-			e.authority("RSA authority", o)
-		}
-		e.trust(ctx, daemon.AuthorityOptions(e.config, table))
 	}
-	e.redirect()
-	if e.failed > 0 {
-		return fmt.Errorf("%d checks failed", e.failed)
+	switch {
+	case failed > 0:
+		return fmt.Errorf("%d checks failed", failed)
+	case warned > 0:
+		return &exitError{exitWarned, fmt.Errorf("%d warnings", warned)}
 	}
 	return nil
 }
 
-// cloud asks IMDS which cloud this is, which also tells whether it is there.
-func (e *examination) cloud(ctx context.Context) *azure.Cloud {
-	assumed := e.config.LikelyCloud()
-	environment, err := e.imds.Environment(ctx)
+// examination is one run of doctor.
+type examination struct {
+	config *daemon.Config
+	imds   *imds.Client
+	tokens *source.Mux
+	dialer *dial.Dialer
+	names  *dial.DNS
+	probe  bool // make calls with tokens
+	now    func() time.Time
+	getenv func(string) string
+	proc   string // where the processes of this machine are told
+
+	cloud *azure.Cloud
+	table *route.Table
+
+	mu     sync.Mutex // guards what follows
+	got    map[tokenKey]*imds.Token
+	clocks []clockSeen
+}
+
+type tokenKey struct {
+	identity imds.Identity
+	audience string
+}
+
+// clockSeen is what somebody else's clock said.
+type clockSeen struct {
+	who   string
+	ahead time.Duration // of this machine's
+}
+
+func newExamination(c *daemon.Config, probe bool) (*examination, error) {
+	e := &examination{
+		config: c, names: dial.NewDNS(c.Upstream.Resolvers), probe: probe, now: time.Now, getenv: os.Getenv, proc: "/proc",
+		got: make(map[tokenKey]*imds.Token),
+	}
+	machine, err := imds.New(imds.Options{Endpoint: c.IMDS.Endpoint, Transport: &dated{inner: imds.NewHTTPClient(nil).Transport, e: e, who: "IMDS"}})
 	if err != nil {
-		e.fail("IMDS at %s: %v", e.config.IMDS.Endpoint, err) // ends with what to do
-		return assumed
+		return nil, err
 	}
-	named, known := azure.CloudFromEnvironment(environment)
-	_, auto := e.config.Cloud()
-	switch {
-	case !known:
-		e.warn("IMDS: it names the cloud %q, which is not known; define it under cloud", environment)
-	case auto:
-		e.ok("IMDS: it answers and names the cloud %s", named.Name)
-		return named
-	case named.Name != assumed.Name:
-		e.warn("IMDS: it names the cloud %s, and the configuration says %s; correct cloud unless that is meant", named.Name, assumed.Name)
-	default:
-		e.ok("IMDS: it answers, and its cloud is the configuration's")
-	}
-	return assumed
+	e.imds, e.tokens = machine, source.NewMux(machine, source.Options{})
+	e.dialer, err = c.NewDialer(e.ownAddresses)
+	return e, err
 }
 
-func (e *examination) token(ctx context.Context, id imds.Identity, audience string) {
-	token, err := e.tokens.Token(ctx, id, audience)
-	if err != nil {
-		e.fail("%v", err) // names the token, and ends with what to do
-		return
-	}
-	e.ok("token for %s (%s): it is valid for %s", audience, id, token.Expires().Sub(e.now()).Round(time.Minute))
-	e.pin(id, token)
-	e.clock(token)
-}
-
-// pin tells, once for an identity that the configuration leaves to IMDS, which
-// one that is, and how to keep to it: where a user-assigned one is the machine's
-// only one, IMDS picks another as soon as a policy adds a system-assigned one.
-func (e *examination) pin(id imds.Identity, token *imds.Token) {
-	claims, err := token.Claims()
-	if err != nil || claims.ResourceID == "" || id.Pinned() || slices.Contains(e.unpinned, id) {
-		return
-	}
-	e.unpinned = append(e.unpinned, id)
-	if line := daemon.Pin(claims); line != "" {
-		e.warn("identity: none is configured, and IMDS picks the user-assigned %s (object id %s) as long as it is the only one; to pin it, write %s", claims.ResourceID, claims.ObjectID, line)
-		return
-	}
-	e.ok("identity: none is configured, and tokens are issued to the system-assigned one of %s (object id %s)", claims.ResourceID, claims.ObjectID)
-}
-
-// clock compares this machine's with the token issuer's.
-func (e *examination) clock(token *imds.Token) {
-	if ahead := token.ClockAhead(); ahead > 0 {
-		e.fail("clock: this machine's is ahead by %s or more; set it (timedatectl set-ntp true)", ahead.Round(time.Minute))
-		return
-	}
-	claims, err := token.Claims()
-	if err != nil || claims.NotBefore.IsZero() {
-		return
-	}
-	if behind := claims.NotBefore.Sub(e.now()); behind > clockTolerance {
-		e.fail("clock: this machine's is behind by %s or more; set it (timedatectl set-ntp true)", behind.Round(time.Minute))
-	}
-}
-
-func (e *examination) authority(which string, o authority.Options) {
-	root, err := authority.Load(o)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		e.warn("%s: there is none yet; the first start of bearerd makes it, or `bearerd ca init`", which)
-	case err != nil:
-		e.fail("%v", err)
-	default:
-		if err := root.Covers(slices.Concat(o.Permit, o.Wildcards)...); err != nil {
-			e.fail("%v", err)
-			return
+// ownAddresses are where the configuration listens.
+func (e *examination) ownAddresses() (all []netip.AddrPort) {
+	for _, l := range e.config.Listen {
+		if l.Address.TCP.IsValid() {
+			all = append(all, l.Address.TCP)
 		}
-		e.ok("%s: it covers the routes and expires on %s", which, root.Expires().Format(time.DateOnly))
 	}
+	if admin := e.config.Admin.Address.TCP; admin.IsValid() {
+		all = append(all, admin)
+	}
+	return all
+}
+
+// run makes every check. What does not depend on one another runs side by side;
+// the order of the findings is always the same.
+func (e *examination) run(ctx context.Context) []finding {
+	found := []finding{{Check: "version", Seen: fmt.Sprintf("bearerd %s, %s, %s/%s", versionOf(), runtime.Version(), runtime.GOOS, runtime.GOARCH)}}
+	found = append(found, e.configuration()...)
+	found = append(found, e.environment()...)
+	found = append(found, e.machine(ctx)...)
+	table, err := e.config.Compile(e.cloud)
+	if err != nil {
+		return append(found, failed("configuration", e.cloud.Name, err))
+	}
+	e.table = table
+	all := []func(context.Context) []finding{e.identities, e.hosts, e.authorities, e.trust, e.redirect, e.running, e.files}
+	results := make([][]finding, len(all))
+	var wg sync.WaitGroup
+	for i, check := range all {
+		wg.Go(func() { results[i] = check(ctx) })
+	}
+	wg.Wait()
+	found = append(found, results[0]...)
+	found = append(found, results[1]...)
+	if e.probe {
+		found = append(found, e.calls(ctx)...)
+	}
+	found = append(found, e.clock()...)
+	for _, r := range results[2:] {
+		found = append(found, r...)
+	}
+	return found
+}
+
+func (e *examination) configuration() []finding {
+	found := []finding{{Check: "configuration", Seen: "it is valid", Subject: e.config.Path()}}
+	for _, warning := range e.config.Warnings() {
+		seen, do := splitAdvice(warning)
+		found = append(found, finding{Check: "configuration", Level: levelWarn, Seen: seen, Do: do})
+	}
+	return found
+}
+
+func writeFindingsJSON(w io.Writer, findings []finding) error {
+	worst := levelOK
+	for _, f := range findings {
+		worst = max(worst, f.Level)
+	}
+	encoder := json.NewEncoder(w)
+	encoder.SetIndent("", "  ")
+	encoder.SetEscapeHTML(false)
+	return encoder.Encode(struct {
+		Worst    level     `json:"worst"`
+		Findings []finding `json:"findings"`
+	}{worst, findings})
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -9,56 +10,56 @@ import (
 )
 
 // redirect checks the kernel's rules, where the configuration asks for any.
-func (e *examination) redirect() {
+func (e *examination) redirect(context.Context) []finding {
 	settings := &e.config.Redirect
-	if redirect.ProxyAgentRuns("/proc") {
-		e.warn("IMDS: the Guest Proxy Agent runs, which takes connections to IMDS before the kernel's rules see them, where the Metadata Security Protocol is on; redirect.guard_imds does not hold there: name bearerd's user (%s) in the rules of the virtual machine's proxyAgentSettings, and set them to enforce", settings.DaemonUser)
-	}
 	if !settings.Asked() {
-		return
+		return nil
 	}
 	rules, err := redirect.Resolve(settings.Options())
 	if err != nil {
-		e.fail("redirect: %v", err)
-		return
+		return []finding{failed("redirect", "", err)}
 	}
+	var found []finding
 	for _, d := range rules.Dead() {
-		e.fail("redirect: %v", d)
+		found = append(found, failed("redirect", "", d))
 	}
 	problems, err := redirect.Verify(rules)
-	if errors.Is(err, redirect.ErrPrivilege) {
-		e.redirectReport(settings.ReportFile)
-		return
-	}
-	if err != nil {
-		e.fail("redirect: %v", err)
-		return
+	switch {
+	case errors.Is(err, redirect.ErrPrivilege):
+		return append(found, e.redirectReport(settings.ReportFile))
+	case err != nil:
+		return append(found, failed("redirect", "", err))
 	}
 	for _, p := range problems {
-		e.fail("redirect: %s; run `bearerd redirect apply` as root", p)
+		found = append(found, rulesMissing(p))
 	}
 	if len(problems) == 0 {
-		e.ok("redirect: the rules are in place")
+		found = append(found, finding{Check: "redirect", Seen: "the rules are in place"})
 	}
+	return found
+}
+
+func rulesMissing(problem string) finding {
+	return finding{Check: "redirect", Level: levelFail, Seen: problem, Do: "as root:", Command: "bearerd redirect apply"}
 }
 
 // staleReport is how old the last look at the rules may be.
 const staleReport = 15 * time.Minute
 
 // redirectReport goes by what the last look found, where doctor may not look.
-func (e *examination) redirectReport(file string) {
+func (e *examination) redirectReport(file string) finding {
 	report, err := redirect.ReadReport(file)
 	switch age := e.now().Sub(report.Checked); {
 	case err != nil:
-		e.fail("redirect: %v", err)
+		return failed("redirect", "", err)
 	case report.Checked.IsZero():
-		e.fail("redirect: the rules were never applied; run `bearerd redirect apply` as root")
+		return rulesMissing("the rules were never applied")
 	case !report.InPlace:
-		e.fail("redirect: %s; run `bearerd redirect apply` as root", firstOf(report.Problems))
+		return rulesMissing(firstOf(report.Problems))
 	case age > staleReport:
-		e.warn("redirect: the rules were in place %s ago, and nobody has looked since; run `bearerd redirect verify` as root, from a timer", age.Round(time.Minute))
+		return finding{Check: "redirect", Level: levelWarn, Seen: fmt.Sprintf("the rules were in place %s ago, and nobody has looked since", age.Round(time.Minute)), Do: "as root, from a timer:", Command: "bearerd redirect verify"}
 	default:
-		e.ok("redirect: the rules were in place %s ago", age.Round(time.Second))
+		return finding{Check: "redirect", Seen: fmt.Sprintf("the rules were in place %s ago", age.Round(time.Second))}
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/bearerd/bearerd/cmd/internal/daemon"
 	"github.com/bearerd/bearerd/proxy/authority"
 )
 
@@ -61,22 +62,26 @@ func runtimeChecks() []runtimeCheck {
 }
 
 // trust tells which of the runtimes on this machine trust the authority, as seen
-// from the environment that doctor runs in.
-func (e *examination) trust(ctx context.Context, o authority.Options) {
-	trusting, others, err := askRuntimes(ctx, o)
+// from the environment that doctor runs in. Not all of them are used, so that one
+// that does not is no warning.
+func (e *examination) trust(ctx context.Context) []finding {
+	trusting, others, err := askRuntimes(ctx, daemon.AuthorityOptions(e.config, e.table))
 	if err != nil {
-		return // authority has told why
+		return nil // authorities has told why
 	}
+	var found []finding
 	for _, r := range others {
-		e.warn("trust: %s does not trust the authority, and has to unless it calls by base URL; %s, run `bearerd ca install`, or start the app by `bearerd exec`", r.name, r.mend)
+		found = append(found, finding{Check: "trust", Level: levelNote, Subject: r.name, Seen: "it does not trust the authority, and has to unless it calls by base URL",
+			Do: r.mend + ", run `bearerd ca install`, or start the app by `bearerd exec`"})
 	}
 	if len(trusting) > 0 {
 		var names []string
 		for _, r := range trusting {
 			names = append(names, r.name)
 		}
-		e.ok("trust: the authority is trusted by %s", strings.Join(names, ", "))
+		found = append(found, finding{Check: "trust", Seen: "the authority is trusted by " + strings.Join(names, ", ")})
 	}
+	return found
 }
 
 // askRuntimes asks every runtime that is here, all at once, whether it trusts the

@@ -20,7 +20,7 @@ func writeManual(w io.Writer, root *cobra.Command) error {
 	fmt.Fprintf(&b, "bearerd \\- %s\n.SH SYNOPSIS\n.B bearerd\n.I command\n.RI [ flags ]\n.SH DESCRIPTION\n%s\n", roff(strings.ToLower(root.Short[:1])+root.Short[1:]), paragraphs(root.Long))
 	b.WriteString(".SH COMMANDS\n")
 	instruct(&b, root)
-	fmt.Fprintf(&b, ".SH EXIT STATUS\n.TP\n%d\nDone.\n.TP\n%d\nFailed.\n.TP\n%d\nWrong flags or arguments.\n", exitOK, exitFailed, exitUsage)
+	fmt.Fprintf(&b, ".SH EXIT STATUS\n.TP\n%d\nDone.\n.TP\n%d\nFailed.\n.TP\n%d\nWrong flags or arguments.\n.TP\n%d\nOf doctor: there is nothing worse than a warning.\n", exitOK, exitFailed, exitUsage, exitWarned)
 	fmt.Fprintf(&b, ".SH FILES\n.TP\n.I %s\nThe configuration. None means the defaults.\n", roff(daemon.DefaultPath))
 	b.WriteString(".TP\n.I /var/lib/bearerd\nThe local authority, unless state_dir names another place.\n")
 	b.WriteString(".SH SEE ALSO\n.BR systemctl (1),\n.BR curl (1)\n.PP\nhttps://github.com/bearerd/bearerd\n")

@@ -14,8 +14,8 @@ import (
 func writeReference(w io.Writer, root *cobra.Command) error {
 	var b strings.Builder
 	b.WriteString("# Commands\n\nThis page is generated from the code: `go test ./cmd/bearerd -run TestReference -update`.\n\n")
-	fmt.Fprintf(&b, "Exit codes: %d done, %d failed, %d wrong flags or arguments. What is asked for goes to standard output, all else to standard error.\n",
-		exitOK, exitFailed, exitUsage)
+	fmt.Fprintf(&b, "Exit codes: %d done, %d failed, %d wrong flags or arguments, %d where `doctor` has nothing worse than a warning. What is asked for goes to standard output, all else to standard error.\n",
+		exitOK, exitFailed, exitUsage, exitWarned)
 	describe(&b, root)
 	_, err := io.WriteString(w, b.String())
 	return err

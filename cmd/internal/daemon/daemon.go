@@ -152,7 +152,7 @@ func (d *Daemon) build(ctx context.Context, c *Config) (err error) {
 	if d.tracer, err = trace.Open(ctx, trace.Options{Version: d.version, Logger: d.log}); err != nil {
 		return err
 	}
-	dialer, err := d.newDialer(c)
+	dialer, err := c.NewDialer(d.ownAddresses)
 	if err != nil {
 		return err
 	}
@@ -249,12 +249,14 @@ func (d *Daemon) openAudit(c *Config) (err error) {
 	return err
 }
 
-func (d *Daemon) newDialer(c *Config) (*dial.Dialer, error) {
+// NewDialer makes the way out that the configuration describes. own gives the
+// addresses where bearerd listens.
+func (c *Config) NewDialer(own func() []netip.AddrPort) (*dial.Dialer, error) {
 	metadata, err := endpointAddresses(c.IMDS.Endpoint)
 	if err != nil {
 		return nil, err
 	}
-	o := dial.Options{ConnectTo: c.Upstream.ConnectTo, Allow: c.Upstream.AllowAddresses, Own: d.ownAddresses, Metadata: metadata}
+	o := dial.Options{ConnectTo: c.Upstream.ConnectTo, Allow: c.Upstream.AllowAddresses, Own: own, Metadata: metadata}
 	if c.asksDNS() {
 		o.Resolver = dial.NewDNS(c.Upstream.Resolvers)
 	}

@@ -22,6 +22,11 @@ const (
 // Table document.
 const MaxBatch = 4 << 20
 
+// maxFields is how many fields a call of a batch, or its part, may have. SDKs
+// write ten. The attack is a body of nothing but empty fields, each of which takes
+// far more memory than its five bytes, past the bound on what is held.
+const maxFields = 100
+
 // maxCalls gives how many calls a batch may hold: for Blob and Table what is
 // documented, for Resource Manager what it was seen to take.
 func (k batchKind) maxCalls() int {

@@ -130,8 +130,11 @@ func (e *element) readHeader(d *json.Decoder) error {
 			return errors.New("a field of it has no usable name")
 		}
 		name = textproto.CanonicalMIMEHeaderKey(name)
-		if e.header[name] != nil {
+		switch {
+		case e.header[name] != nil:
 			return errors.New("a field of it is there twice")
+		case len(e.header) == maxFields:
+			return errors.New("it has more fields than any call")
 		}
 		var value string
 		if err := d.Decode(&value); err != nil {

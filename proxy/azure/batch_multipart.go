@@ -233,8 +233,11 @@ func (r *batchReader) fields(from, to int) (header http.Header, at int, err erro
 			return nil, 0, errors.New("a line of it is no field")
 		}
 		name = textproto.CanonicalMIMEHeaderKey(name)
-		if header[name] != nil {
+		switch {
+		case header[name] != nil:
 			return nil, 0, errors.New("a field of it is there twice")
+		case len(header) == maxFields:
+			return nil, 0, errors.New("it has more fields than any call")
 		}
 		value = strings.Trim(value, " ")
 		if err := checkField(name, value); err != nil {

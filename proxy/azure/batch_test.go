@@ -180,6 +180,35 @@ func TestAmbiguousBatchesAreRefused(t *testing.T) {
 	}
 }
 
+// The attack is memory: 4 MiB of empty fields took 60 more as a header, which no
+// budget counts.
+func TestBatchOfFieldsAlone(t *testing.T) {
+	fields := func(form, between string) string {
+		var all []string
+		for i := range maxFields + 1 {
+			all = append(all, fmt.Sprintf(form, i))
+		}
+		return strings.Join(all, between)
+	}
+	lines := fields("x-%d:", "\n") + "\n\n\n--b--\n"
+	element := func(header string) string {
+		return `{"requests":[{"httpMethod":"GET","url":"/a","requestHeaderDetails":{` + header + `}}]}`
+	}
+	members := fields(`"x-%d":""`, ",")
+	for _, test := range []struct{ request, whole, rest string }{
+		{blobBatchURL + multipartAs, httpPart + "DELETE /c/a HTTP/1.1\n" + lines, "x-0:\n"},
+		{armBatchURL + jsonAs, element(members), `"x-0":"",`},
+	} {
+		const want = "its call 1: it has more fields than any call"
+		if _, err := readText(t, test.request, test.whole, BatchBase{}); err == nil || err.Error() != want {
+			t.Errorf("%s:\n got %v\nwant %s", test.request, err, want)
+		}
+		if _, err := readText(t, test.request, strings.Replace(test.whole, test.rest, "", 1), BatchBase{}); err != nil {
+			t.Errorf("%s, one less: %v", test.request, err)
+		}
+	}
+}
+
 // What an app that knows no other name calls by the base URL is the service's.
 func TestBatchOnABaseURL(t *testing.T) {
 	for _, test := range []struct{ prefix, request, body, want, sent string }{

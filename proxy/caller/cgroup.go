@@ -1,6 +1,7 @@
 package caller
 
 import (
+	"errors"
 	"io/fs"
 	"path/filepath"
 	"strings"
@@ -28,7 +29,9 @@ type placement struct {
 // cgroupWithin reports whether a cgroup is the named one or below it. Only the
 // named one's folders are looked at, so that others who make cgroups without
 // number cost nothing. What was found out holds for good: a cgroup never moves,
-// its number is not used again, and it was there before it was asked about.
+// its number is not used again, and it was there before it was asked about. What
+// could not be looked at for want of descriptors was not found out: the attack is
+// a caller that uses them up while another one's cgroup is looked for.
 func (f *Finder) cgroupWithin(id uint64, named string) bool {
 	if f == nil || f.root == "" {
 		return false
@@ -40,10 +43,13 @@ func (f *Finder) cgroupWithin(id uint64, named string) bool {
 	if ok {
 		return found
 	}
-	f.walk(filepath.Join(f.root, named), func(_ string, inode uint64) bool {
+	whole := f.walk(filepath.Join(f.root, named), func(_ string, inode uint64) bool {
 		found = inode == id
 		return !found
 	})
+	if !found && !whole {
+		return false
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	remember(f.within, asked, found)
@@ -58,9 +64,8 @@ func (f *Finder) cgroupPath(id uint64) (string, bool) {
 	}
 	f.mu.RLock()
 	path, ok := f.paths[id]
-	due := time.Since(f.walked) >= pathsEvery
 	f.mu.RUnlock()
-	if ok || !due {
+	if ok || !f.mayLook() {
 		return path, ok
 	}
 	paths := make(map[uint64]string)
@@ -70,21 +75,42 @@ func (f *Finder) cgroupPath(id uint64) (string, bool) {
 	})
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.paths, f.walked = paths, time.Now()
+	f.paths = paths
 	path, ok = paths[id]
 	return path, ok
 }
 
+// mayLook reports whether all cgroups may be looked at now. Of many who ask at
+// once, one may.
+func (f *Finder) mayLook() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	due := time.Since(f.walked) >= pathsEvery
+	if due {
+		f.walked = time.Now()
+	}
+	return due
+}
+
 // walk visits the cgroups from a folder down, each with its path below the root,
-// until visit gives false. Those that vanish meanwhile are passed over.
-func (f *Finder) walk(from string, visit func(path string, inode uint64) bool) {
+// until visit gives false. Those that vanish meanwhile, or may not be entered, are
+// passed over; whole is false where others could not be looked at.
+func (f *Finder) walk(from string, visit func(path string, inode uint64) bool) (whole bool) {
+	whole = true
+	passOver := func(err error) error {
+		whole = whole && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission))
+		return nil
+	}
 	_ = filepath.WalkDir(from, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || !entry.IsDir() {
+		if err != nil {
+			return passOver(err)
+		}
+		if !entry.IsDir() {
 			return nil
 		}
 		info, err := entry.Info()
 		if err != nil {
-			return nil
+			return passOver(err)
 		}
 		inode, ok := inodeOf(info)
 		if !ok {
@@ -99,4 +125,5 @@ func (f *Finder) walk(from string, visit func(path string, inode uint64) bool) {
 		}
 		return nil
 	})
+	return whole
 }

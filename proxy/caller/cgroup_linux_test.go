@@ -7,6 +7,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 )
@@ -99,5 +101,57 @@ func TestCgroupNeedNotBeThereYet(t *testing.T) {
 		if err := os.Remove(cgroup); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// The attack is a caller that uses up the descriptors while another one is looked
+// for in the cgroup that a route names, so that the other is refused for good.
+func TestCgroupOfCallerInShortageOfDescriptors(t *testing.T) {
+	f := &Finder{root: t.TempDir(), within: make(map[placement]bool)}
+	below := filepath.Join(f.root, "named", "below")
+	if err := os.MkdirAll(below, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(below)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, _ := inodeOf(info)
+	var usual syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &usual); err != nil {
+		t.Fatal(err)
+	}
+	none := syscall.Rlimit{Max: usual.Max}
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &none); err != nil {
+		t.Fatal(err)
+	}
+	within := f.cgroupWithin(id, "/named")
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &usual); err != nil {
+		t.Fatal(err)
+	}
+	if within {
+		t.Fatal("it was found without a descriptor: nothing is tested")
+	}
+	if !f.cgroupWithin(id, "/named") {
+		t.Error("the caller is refused although there are descriptors again")
+	}
+}
+
+// The attack is memory and time: each of many callers in cgroups without a name
+// has all cgroups looked at, to name its own in the log.
+func TestManyCallersHaveCgroupsLookedAtOnce(t *testing.T) {
+	f := &Finder{}
+	var looked atomic.Int32
+	var all sync.WaitGroup
+	for range 20 {
+		all.Go(func() {
+			if f.mayLook() {
+				looked.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	if n := looked.Load(); n != 1 {
+		t.Errorf("%d looked", n)
 	}
 }

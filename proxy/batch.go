@@ -39,7 +39,7 @@ func (x *exchange) openBatch() *problem {
 	body := &heldBody{budget: x.s.spools}
 	x.body = body
 	if x.r.Body != nil {
-		if p := x.fill(body); p != nil {
+		if p := x.hold(func() error { return body.fill(x.r.Body, x.r.ContentLength) }); p != nil {
 			return p
 		}
 	}
@@ -64,21 +64,6 @@ func (x *exchange) openBatch() *problem {
 	}
 	x.batch = b
 	return nil
-}
-
-// fill reads the call's body into memory.
-func (x *exchange) fill(body *heldBody) *problem {
-	err := body.fill(x.r.Body, x.r.ContentLength)
-	switch {
-	case err == nil:
-		return nil
-	case err == errTooLong:
-		return problemf(http.StatusRequestEntityTooLarge, CodeBadBatch, "the batch is longer than the %d bytes that services take; send several", azure.MaxBatch)
-	case err == errNoRoom:
-		return busy()
-	default:
-		return clientGone(err)
-	}
 }
 
 // refusesWithin tells why a call of the batch, the i-th of n, is refused.

@@ -288,6 +288,30 @@ func TestBatchesAreBoundedTogether(t *testing.T) {
 	}
 }
 
+// The attack is bodies that never end, and keep the memory for batches and logins
+// from everybody else.
+func TestStalledBodiesGiveTheirMemoryBack(t *testing.T) {
+	up := &bodies{}
+	w := newWorld(t, up.handle, withRoutes(t, batchRules()...), answersLogins, func(o *Options, _ *httptest.Server) {
+		o.Limits.HeldTimeout, o.Limits.SpoolTotal = 50*time.Millisecond, 128<<10
+	})
+	head := "POST /blob/?comp=batch HTTP/1.1\r\nHost: " + w.addr + "\r\nContent-Type: multipart/mixed; boundary=b\r\nContent-Length: 60000\r\n\r\n--b"
+	answer := w.raw(head, "POST")
+	wantProblem(t, answer, "", http.StatusRequestTimeout, CodeBusy)
+	if !answer.Close {
+		t.Error("what may follow on the connection is the body's rest, and it stays open")
+	}
+	answer = w.raw("POST /entra"+loginPath+" HTTP/1.1\r\nHost: "+w.addr+"\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 300\r\n\r\ngrant_type=", "POST")
+	wantProblem(t, answer, "", http.StatusRequestTimeout, CodeBusy)
+	pipe, stalled := io.Pipe()
+	defer stalled.Close()
+	request := newRequest(t, "POST", blobRoot, pipe) // by HTTP/2
+	request.Header.Set("Content-Type", mixed)
+	answer, text := do(t, w.viaConnect(true), request)
+	wantProblem(t, answer, text, http.StatusRequestTimeout, CodeBusy)
+	eventually(t, "the memory is given back", func() bool { return w.server.spools.free.Load() == 128<<10 })
+}
+
 // A key that is asked for within a batch is marked in the log like any other.
 func TestBatchThatGivesACredentialIsMarked(t *testing.T) {
 	up := &bodies{}

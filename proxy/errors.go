@@ -80,7 +80,7 @@ func Codes() []CodeInfo {
 		{CodeUpstreamUnreachable, 502, "The service could not be resolved or connected to, or broke off.", "Check DNS and the network; bearerd's log tells the cause."},
 		{CodeUpstreamTLS, 502, "The service's certificate was not accepted for the routed name.", "Check upstream.ca_file, and that connect_to points at the right host."},
 		{CodeTokenMisconfigured, 502, "The identity endpoint refuses this identity or audience; asking again does not help.", "Follow the message: name the identity, or correct the audience."},
-		{CodeBusy, 503, "The bodies of batches and logins that are read before they are sent fill the memory for them.", "Retry after Retry-After seconds, or raise limits.spool_total."},
+		{CodeBusy, 503, "The bodies of batches and logins that are read before they are sent fill the memory for them, or this one did not come whole within a minute (then the status is 408).", "Send the body without a pause; retry after Retry-After seconds, or raise limits.spool_total."},
 		{CodeAuditUnavailable, 503, "Calls are to be written to the audit stream (`audit.on_error: refuse`), and it cannot be written.", "The line `the audit stream cannot be written` in bearerd's log tells why: free the disk, start journald, or set `on_error: continue`."},
 		{CodeTokenUnavailable, 503, "There is no valid token yet.", "Retry after Retry-After seconds; the message and /status tell why."},
 		{CodeUpstreamTimeout, 504, "The service did not answer in time.", "Retry; check the network."},

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"net/http"
 	"time"
 
 	"github.com/bearerd/bearerd/proxy/azure"
@@ -71,6 +72,30 @@ func (h *heldBody) reserve(n int64) bool {
 	}
 	h.reserved += n
 	return true
+}
+
+// hold reads what the caller sends into memory that all callers share. The attack
+// is a body that never ends, and keeps its share from everybody else.
+func (x *exchange) hold(read func() error) *problem {
+	caller := http.NewResponseController(x.w)
+	// A writer that cannot do it is no server's, and nobody waits for its caller.
+	_ = caller.SetReadDeadline(time.Now().Add(x.s.heldTimeout))
+	switch err := read(); {
+	case err == nil:
+		_ = caller.SetReadDeadline(time.Time{})
+		return nil
+	case err == errTooLong:
+		return problemf(http.StatusRequestEntityTooLarge, CodeBadBatch, "the batch is longer than the %d bytes that services take; send several", azure.MaxBatch)
+	case err == errNoRoom:
+		return busy()
+	case isTimeout(err):
+		if x.r.ProtoMajor == 1 {
+			x.w.Header().Set("Connection", "close") // what may follow is the body's rest
+		}
+		return problemf(http.StatusRequestTimeout, CodeBusy, "the body, which is held until it is whole, did not come within %v; send it without a pause", x.s.heldTimeout)
+	default:
+		return clientGone(err)
+	}
 }
 
 // replace has other pieces sent; false where there is no room for what text does

@@ -65,9 +65,11 @@ func (x *exchange) readForm() (form []byte, whole bool, p *problem) {
 		return nil, false, busy()
 	}
 	x.held = most
-	form, err := io.ReadAll(io.LimitReader(x.r.Body, most+1))
-	if err != nil {
-		return nil, false, clientGone(err)
+	if p := x.hold(func() (err error) {
+		form, err = io.ReadAll(io.LimitReader(x.r.Body, most+1))
+		return err
+	}); p != nil {
+		return nil, false, p
 	}
 	x.r.Body = struct {
 		io.Reader

@@ -76,6 +76,7 @@ type Limits struct {
 	HeaderBytes   int           // of one request's header section; 64 KiB
 	HeaderTimeout time.Duration // to send it, and for a TLS handshake; 10 s
 	IdleTimeout   time.Duration // of a connection between requests; 90 s
+	HeldTimeout   time.Duration // to send a body that is read before anything of it goes out; 1 min
 	Streams       int           // concurrent HTTP/2 streams of one caller's connection; 250
 	Spool         int64         // bytes of one request's body kept for a replay; 64 KiB
 	SpoolTotal    int64         // of all requests' bodies together; 64 MiB
@@ -85,6 +86,7 @@ func (l *Limits) setDefaults() {
 	setDefault(&l.HeaderBytes, 64<<10)
 	setDefault(&l.HeaderTimeout, 10*time.Second)
 	setDefault(&l.IdleTimeout, 90*time.Second)
+	setDefault(&l.HeldTimeout, time.Minute)
 	setDefault(&l.Streams, 250)
 	setDefault(&l.Spool, 64<<10)
 	setDefault(&l.SpoolTotal, 64<<20)
@@ -121,6 +123,7 @@ type Server struct {
 	handlers *handlers
 
 	headerTimeout time.Duration
+	heldTimeout   time.Duration
 	transparent   listeners
 	base          context.Context // of every request and connection; cancel ends it
 
@@ -175,6 +178,7 @@ func New(o Options) (*Server, error) {
 		cancel:    cancel,
 
 		headerTimeout: o.Limits.HeaderTimeout,
+		heldTimeout:   o.Limits.HeldTimeout,
 	}
 	s.settings.Store(settings)
 	s.buffers.New = func() any { return new([copyBufferSize]byte) }

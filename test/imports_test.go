@@ -20,6 +20,7 @@ type floor struct {
 var floors = []floor{
 	{"metrics", nil},
 	{"deploy/grafana", []string{"metrics"}},
+	{"deploy/docker/image", nil},
 	{"deploy/package/sbom", nil},
 	{"deploy/prometheus", nil},
 	{"imds", nil},

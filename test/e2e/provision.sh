@@ -24,6 +24,7 @@ have prometheus || packages+=(prometheus) # with promtool
 have debootstrap || packages+=(debootstrap)
 have systemd-nspawn || packages+=(systemd-container)
 have rpm || packages+=(rpm)
+have skopeo || packages+=(skopeo) # reads images
 have az || packages+=(azure-cli) # 90 MB beside Python's part of the SDK, below
 have rclone || packages+=(rclone)
 have etcd || packages+=(etcd-server) # below Kubernetes' API server

@@ -97,8 +97,8 @@ func file(t *testing.T, name string) string {
 func TestTwoBuildsAreEqual(t *testing.T) {
 	first := built(t)
 	second := read(t, build(t, version, []string{"TZ=Asia/Tokyo", "LC_ALL=C", "HOSTNAME=another", "USER=another"}))
-	if len(first) != 7 || len(second) != 7 {
-		t.Fatalf("%d and %d files, want two packages and a list of modules for two architectures, and the sums", len(first), len(second))
+	if len(first) != 8 || len(second) != 8 {
+		t.Fatalf("%d and %d files, want two packages and a list of modules for two architectures, an image, and the sums", len(first), len(second))
 	}
 	for name, text := range first {
 		if second[name] != text {

@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"sync"
@@ -314,6 +315,7 @@ func (d *Daemon) serve(c *Config) {
 		}
 	}
 	now := d.state.Load()
+	d.background.Go(debug.FreeOSMemory) // of what the start alone has used
 	d.log.Info("bearerd has started", zap.String("version", d.version), zap.Strings("listen", d.Addresses()),
 		zap.String("admin", d.AdminAddress()), zap.String("cloud", now.cloud.Name), zap.Strings("routes", routeNames(now.routes)))
 	d.warn(c)

@@ -90,7 +90,9 @@ func (r *Rig) Prepare(t *testing.T, s Settings) *Daemon {
 	var text strings.Builder
 	fmt.Fprintf(&text, "cloud: public\nlisten:\n  - address: %s\n%sadmin: {address: %s}\nstate_dir: %s\n", proxy, s.Listen, admin, d.State)
 	fmt.Fprintf(&text, "log: {level: debug, format: json, access: all}\nimds: {endpoint: %s%s}\n", endpoint, s.IMDSMore)
-	fmt.Fprintf(&text, "audit: {to: %s, on_error: refuse}\n", d.Audit)
+	if !strings.Contains(s.More, "\naudit:") && !strings.HasPrefix(s.More, "audit:") {
+		fmt.Fprintf(&text, "audit: {to: %q, on_error: refuse}\n", d.Audit)
+	}
 	caFile := r.CAFile
 	if s.CA != nil {
 		caFile = filepath.Join(dir, "upstream-roots.pem")

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"testing"
 )
 
@@ -67,6 +69,7 @@ func Main(m *testing.M, dir string, r **Rig, a **Azurite) int {
 }
 
 func runTests(m *testing.M, dir string, r **Rig, a **Azurite) (code int, err error) {
+	heedSignals()
 	if *r, err = New(dir); err != nil {
 		return 1, err
 	}
@@ -76,6 +79,17 @@ func runTests(m *testing.M, dir string, r **Rig, a **Azurite) (code int, err err
 	}
 	defer (*a).Stop()
 	return m.Run(), nil
+}
+
+// heedSignals has the programs that tests start heed what a terminal sends. A
+// shell's background jobs are born with some of it ignored, and their children
+// after them; what is handled here, children have as ever.
+func heedSignals() {
+	for _, s := range []os.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT} {
+		if signal.Ignored(s) {
+			signal.Notify(make(chan os.Signal, 1), s)
+		}
+	}
 }
 
 // Close removes what the tests have left.

@@ -8,7 +8,7 @@ import time
 bearerd, config = sys.argv[1:]
 pid, terminal = pty.fork()
 if pid == 0:
-    os.execvp("bash", ["bash", "--norc", "--noprofile", "-i"])
+    os.execvp("bash", ["bash", "--norc", "--noprofile", "--noediting", "-i"])
 seen = ""
 
 
@@ -31,13 +31,12 @@ def keys(text):
 # What is typed comes back on the screen, so that what is waited for is written in another way there.
 keys("PS1='p''rompt> '\n")
 until("prompt> ")
-keys(f"{bearerd} exec --config {config} -- bash -c 'test -t 0 && echo on''e; trap \"echo interr''upted\" INT; read -r line; echo got-$line; exec sleep 60'\n")
-until("one\r\n")
+keys(f"{bearerd} exec --config {config} -- {sys.executable} {os.path.dirname(__file__)}/attended''.py\n")
+until("attended\r\n")
 keys("\x03")
 until("interrupted")
-keys("\n")  # dash and bash differ in whether read goes on
 keys("word\n")
-passed = until("got-")
+passed = until("read word")
 if "interrupted" in passed:
     sys.exit("Ctrl-C came twice")
 keys("\x1a")
@@ -45,11 +44,9 @@ until("Stopped")
 until("prompt> ")
 keys("kill -0 %1 && echo al''ive\n")
 until("alive")
-keys("fg\n")
-until("exec --config")
+keys("fg; echo status-$?-\n")
+until("continued")  # by now the terminal is the command's, and not the shell's
 keys("\x03")
-until("prompt> ")
-keys("echo status-$?-\n")
 until("status-130-")
 keys(f"{bearerd} exec --config {config} -- echo piped | cat\n")
 until("piped\r\n")

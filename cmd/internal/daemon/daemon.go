@@ -136,7 +136,7 @@ func (d *Daemon) build(ctx context.Context, c *Config) (err error) {
 		return err
 	}
 	d.tokens = d.newTokens(c)
-	d.state.Store(&state{config: c, cloud: cloud, routes: table, logins: logins, loadedAt: time.Now()})
+	d.state.Store(&state{config: c, settings: c.settings(), cloud: cloud, routes: table, logins: logins, loadedAt: time.Now()})
 	d.metrics.SetRoutes(routeNames(table)...)
 	if err := d.open(ctx, c); err != nil {
 		return err

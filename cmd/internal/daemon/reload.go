@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/bearerd/bearerd/cmd/internal/admin"
 	"github.com/bearerd/bearerd/proxy/azure"
 	"github.com/bearerd/bearerd/proxy/entra"
 	"github.com/bearerd/bearerd/proxy/route"
@@ -21,6 +22,7 @@ var errNoReload = errors.New("this bearerd has no configuration file to read ane
 // state is what a reload, or IMDS's word for the cloud, replaces. Immutable.
 type state struct {
 	config    *Config
+	settings  []admin.Setting // of config; milliseconds where there are many routes, and /status is asked often
 	cloud     *azure.Cloud
 	named     bool // IMDS has named the cloud
 	routes    *route.Table
@@ -85,7 +87,7 @@ func (d *Daemon) next(c *Config) (next state, err error) {
 	if keys := needRestart(now.config, c); len(keys) > 0 {
 		return next, fmt.Errorf("a change of %s needs a restart; restart bearerd, or take the change back", strings.Join(keys, ", "))
 	}
-	next = state{config: c, cloud: now.cloud, named: now.named, loadedAt: time.Now()}
+	next = state{config: c, settings: c.settings(), cloud: now.cloud, named: now.named, loadedAt: time.Now()}
 	if !now.named {
 		next.cloud = c.LikelyCloud()
 	}

@@ -74,7 +74,7 @@ func (d *Daemon) status() admin.Status {
 	if sample := d.redirectSample(); sample.Wanted {
 		s.Redirect = &admin.Redirect{InPlace: sample.InPlace, Checked: sample.Checked}
 	}
-	s.Config = admin.Config{Path: now.config.Path(), LoadedAt: now.loadedAt, Settings: now.config.settings()}
+	s.Config = admin.Config{Path: now.config.Path(), LoadedAt: now.loadedAt, Settings: now.settings}
 	if now.loadError != nil {
 		s.Config.LastReloadError = now.loadError.Error()
 	}

@@ -42,7 +42,8 @@ func (x *exchange) attempt(edits *requestEdits) (*http.Response, error) {
 		}
 	}
 	x.carried = edits.token
-	if x.decision.Action == route.Tunnel {
+	if x.decision.Action == route.Tunnel || x.loggedIn.Result != "" {
+		// A login host of an organisation's own (AD FS) may log in a connection.
 		return x.s.unrouted.of(x.r).RoundTrip(out)
 	}
 	return x.s.routed.RoundTrip(out)

@@ -200,6 +200,32 @@ func TestLoginsShareTheBudgetOfBodies(t *testing.T) {
 	}
 }
 
+// The attack is a caller that is taken for another one: AD FS logs in a connection
+// by NTLM or Negotiate, and whoever came next over it had logged in.
+func TestPassedLoginsShareNoConnection(t *testing.T) {
+	var mu sync.Mutex
+	seen := make(map[string]int)
+	w := newWorld(t, func(_ http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		seen[r.RemoteAddr]++
+	}, answersLogins)
+	for i, client := range []*http.Client{w.plain(), w.plain(), w.viaConnect(false), w.viaConnect(true)} {
+		url := w.base("/entra/other/oauth2/authorize")
+		if i > 1 {
+			url = "https://" + loginHost + "/other/oauth2/authorize"
+		}
+		if answer, body := do(t, client, newRequest(t, "GET", url, nil)); answer.StatusCode != 200 {
+			t.Fatalf("got %d %s", answer.StatusCode, body)
+		}
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if len(seen) != 4 {
+		t.Errorf("four callers had the connections %v", seen)
+	}
+}
+
 func TestDiscoveryByBaseURLLeadsBack(t *testing.T) {
 	upstream := new(realEntra)
 	w := newWorld(t, upstream.ServeHTTP, answersLogins)

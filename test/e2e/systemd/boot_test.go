@@ -155,6 +155,7 @@ func TestBearerdUnderSystemd(t *testing.T) {
 	step("restart under load", h.restarts)
 	step("watchdog", h.hangs)
 	step("kill", h.dies)
+	step("drop-in of old systemd", h.runsWithOldWords)
 	step("redirect", h.redirects)
 	step("uninstall", func(t *testing.T) {
 		h.uninstall()
@@ -200,6 +201,31 @@ func (h *host) installs(t *testing.T) {
 	if user := strings.TrimSpace(h.Run("stat", "--format=%U", "/proc/"+pid)); user != "bearerd" {
 		t.Errorf("it runs as %s", user)
 	}
+}
+
+// What a systemd before 235 would not know is taken out of the unit: the drop-in
+// alone then makes the state's folder.
+func (h *host) runsWithOldWords(t *testing.T) {
+	const folder = "/etc/systemd/system/bearerd.service.d"
+	text, err := os.ReadFile(filepath.Join(deploy, "bearerd-old.conf"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.Run("systemctl", "stop", "bearerd.service")
+	h.Run("rm", "-r", "/var/lib/bearerd")
+	h.Run("mkdir", "-p", folder)
+	h.Write(folder+"/old.conf", string(text), 0o644)
+	h.Write(folder+"/without.conf", "[Service]\nStateDirectory=\nProtectClock=no\nProtectHostname=no\nProtectKernelLogs=no\n", 0o644)
+	h.Run("systemctl", "daemon-reload")
+	h.Run("systemctl", "restart", "bearerd.service")
+	h.call()
+	if owner := strings.TrimSpace(h.Run("stat", "--format=%U %a", "/var/lib/bearerd")); owner != "bearerd 700" {
+		t.Errorf("the state's folder is %s", owner)
+	}
+	h.Run("rm", folder+"/old.conf", folder+"/without.conf")
+	h.Run("systemctl", "daemon-reload")
+	h.Run("systemctl", "restart", "bearerd.service")
+	h.call()
 }
 
 func (h *host) reloads(t *testing.T) {

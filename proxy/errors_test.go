@@ -51,3 +51,18 @@ func TestEveryCodeIsDocumented(t *testing.T) {
 		}
 	}
 }
+
+// TestEveryErrorHasACauseAndACure holds the page to what it is for: whoever looks
+// an error up learns what happened and what to do next.
+func TestEveryErrorHasACauseAndACure(t *testing.T) {
+	for _, c := range Codes() {
+		if c.Status < 400 || c.Status > 599 {
+			t.Errorf("%s has the status %d", c.Code, c.Status)
+		}
+		for _, text := range []string{c.Cause, c.Cure} {
+			if len(strings.Fields(text)) < 3 || !strings.HasSuffix(text, ".") || strings.ContainsAny(text, "|\n") {
+				t.Errorf("%s: %q is no sentence of a table", c.Code, text)
+			}
+		}
+	}
+}

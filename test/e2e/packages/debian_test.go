@@ -59,10 +59,14 @@ func TestNewcomerOnDebian(t *testing.T) {
 		t.Errorf("the vault says %s", text)
 	}
 	m.Run("bearerd", "ca", "install")
+	root := strings.TrimSpace(m.Run("cat", "/etc/bearerd/root.pem"))
+	if roots := m.Run("cat", "/etc/ssl/certs/ca-certificates.crt"); !strings.Contains(roots, root) {
+		t.Error("the system does not trust the authority")
+	}
 	m.Run("bash", "-n", "/usr/share/bash-completion/completions/bearerd")
 
 	upgrades(t, m)
-	purges(t, m, before)
+	purges(t, m, root, before)
 }
 
 // upgrades replaces the program under its callers and keeps what was edited.
@@ -91,13 +95,17 @@ func upgrades(t *testing.T, m *rig.Machine) {
 }
 
 // purges leaves the user alone: its number must not be given to another one.
-func purges(t *testing.T, m *rig.Machine, before []string) {
+func purges(t *testing.T, m *rig.Machine, root string, before []string) {
 	m.Run("apt-get", "remove", "--yes", "bearerd")
 	if _, err := os.Stat(filepath.Join(m.Root, configFile)); err != nil {
 		t.Errorf("removing has not kept the configuration: %v", err)
 	}
 	if text, err := m.Try("/opt/get", groupsURL); err == nil {
 		t.Errorf("removed, it still answers %s", text)
+	}
+	// Of the system's roots, too: the list of files does not show what is in them.
+	if roots := m.Run("cat", "/etc/ssl/certs/ca-certificates.crt"); strings.Contains(roots, root) {
+		t.Error("the system still trusts the authority")
 	}
 	m.Run("apt-get", "purge", "--yes", "bearerd")
 	for _, file := range files(m) {

@@ -100,6 +100,8 @@ type examination struct {
 	getenv func(string) string
 	proc   string // where the processes of this machine are told
 
+	hostsPath string // of the machine's hosts file
+
 	cloud *azure.Cloud
 	table *route.Table
 
@@ -121,7 +123,7 @@ type clockSeen struct {
 
 func newExamination(c *daemon.Config, probe bool) (*examination, error) {
 	e := &examination{
-		config: c, names: dial.NewDNS(c.Upstream.Resolvers), probe: probe, now: time.Now, getenv: os.Getenv, proc: "/proc",
+		config: c, names: dial.NewDNS(c.Upstream.Resolvers), probe: probe, now: time.Now, getenv: os.Getenv, proc: "/proc", hostsPath: "/etc/hosts",
 		got: make(map[tokenKey]*imds.Token),
 	}
 	machine, err := imds.New(imds.Options{Endpoint: c.IMDS.Endpoint, Transport: &dated{inner: imds.NewHTTPClient(nil).Transport, e: e, who: "IMDS"}})
@@ -158,7 +160,7 @@ func (e *examination) run(ctx context.Context) []finding {
 		return append(found, failed("configuration", e.cloud.Name, err))
 	}
 	e.table = table
-	all := []func(context.Context) []finding{e.identities, e.hosts, e.authorities, e.trust, e.redirect, e.running, e.files}
+	all := []func(context.Context) []finding{e.identities, e.hosts, e.authorities, e.trust, e.hostsFile, e.redirect, e.running, e.files}
 	results := make([][]finding, len(all))
 	var wg sync.WaitGroup
 	for i, check := range all {

@@ -137,6 +137,7 @@ func (p *patient) examine(edit ...func(*examination)) findings {
 	defer e.imds.Close()
 	e.getenv = func(name string) string { return p.env[name] }
 	e.proc = p.t.TempDir()
+	e.hostsPath = filepath.Join(e.proc, "hosts")
 	for _, f := range edit {
 		f(e)
 	}

@@ -348,8 +348,8 @@ func TestTransparentServerThatSpeaksFirst(t *testing.T) {
 		io.WriteString(conn, "220 mail.example\r\n")
 		io.Copy(conn, conn)
 	}))
-	conn := s.dial()
 	began := time.Now()
+	conn := s.dial()
 	line, err := bufio.NewReader(conn).ReadString('\n')
 	if took := time.Since(began); err != nil || line != "220 mail.example\r\n" || took < silence || took > 3*silence {
 		t.Errorf("%q, %v after %s", line, err, took)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -58,13 +59,22 @@ func Launch(env []string, dir, name string, args ...string) (*Process, error) {
 	p.Cmd.Stdout, p.Cmd.Stderr = p.Out, p.Out
 	// A grandchild that keeps the pipe open must not hold Wait up.
 	p.Cmd.WaitDelay = 5 * time.Second
-	if err := p.Cmd.Start(); err != nil {
+	started := make(chan error)
+	go func() {
+		// The kernel ends the process with the thread that started it, which may
+		// be one that a namespace takes along to its end.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := p.Cmd.Start()
+		started <- err
+		if err == nil {
+			defer close(p.Done)
+			p.Err = p.Cmd.Wait()
+		}
+	}()
+	if err := <-started; err != nil {
 		return nil, err
 	}
-	go func() {
-		defer close(p.Done)
-		p.Err = p.Cmd.Wait()
-	}()
 	return p, nil
 }
 

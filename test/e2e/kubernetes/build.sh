@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the API server and kubectl that the tests run against, of the version that apiserver/go.mod pins, makes the definition of
+# Builds the API server that the tests run against, of the version that apiserver/go.mod pins, and kubectl where the machine has none, makes the definition of
 # PodMonitor from the Prometheus operator's types, and prints the folder with the three.
 # On two cores the first time takes about six minutes, which is why they are kept outside the tree, in the user's cache.
 set -euo pipefail
@@ -9,6 +9,7 @@ out=${XDG_CACHE_HOME:-$HOME/.cache}/bearerd-e2e/kubernetes-$pinned
 mkdir -p "$out"
 exec 9>"$out/lock"
 flock 9 # two test runs at once build it once
+if [ ! -e "$out/kubectl" ] && found=$(command -v kubectl); then ln -s "$found" "$out/kubectl"; fi
 for name in kube-apiserver kubectl; do
   [ ! -x "$out/$name" ] || continue
   echo "building $name into $out" >&2

@@ -31,7 +31,7 @@ func doctorCommand() *cobra.Command {
 		Long: `doctor looks at everything that has to be right for a call to get through, and says of each what it saw and, where that is wrong, what to do:
 the configuration, proxy variables, IMDS and the way to it, the identity and the token of each route, this machine's clock, the names of the routed hosts
 (private endpoint or public address), TCP and TLS to them, whether the identity may use them, the local authority and who trusts it,
-the rules of redirect, the running bearerd, and who may read its files.
+entries of the hosts file, the rules of redirect, the running bearerd, and who may read its files.
 It asks IMDS itself, once for each token that the routes need. With that token it makes one call to each host that a route names, which lists a single
 name and changes nothing; --no-probe leaves that out. It never prints a token.
 Each runtime that it finds (curl, git, OpenSSL, Python, Node.js, Java, Go) it has call a server of its own, in the environment that it runs in.

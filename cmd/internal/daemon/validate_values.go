@@ -99,6 +99,19 @@ func (v connectTo) decode(s *source, path string, n *yaml.Node) {
 // prefix takes an address or a prefix of addresses that need to be allowed. A
 // wide one lets tunnels reach more than its writer thought of.
 func prefix(text string) (netip.Prefix, error) {
+	p, err := wholePrefix(text, "127.0.0.1 or 169.254.10.0/24")
+	switch {
+	case err != nil:
+		return p, err
+	case !p.IsSingleIP() && !p.Addr().IsLoopback() && !p.Addr().IsLinkLocalUnicast() || p.Bits() < shortest(p.Addr()):
+		return p, fmt.Errorf("%s reaches over more than loopback or link-local addresses, and few others need to be allowed; name single addresses", p)
+	}
+	return p, nil
+}
+
+// wholePrefix takes an address, or a prefix whose bits all count; like is how one
+// is written.
+func wholePrefix(text, like string) (netip.Prefix, error) {
 	p, err := netip.ParsePrefix(text)
 	if a, addrErr := netip.ParseAddr(text); addrErr == nil && a.Zone() == "" {
 		a = a.Unmap()
@@ -106,11 +119,9 @@ func prefix(text string) (netip.Prefix, error) {
 	}
 	switch {
 	case err != nil:
-		return p, fmt.Errorf("%q is no address or prefix; write it like 127.0.0.1 or 169.254.10.0/24", text)
+		return p, fmt.Errorf("%q is no address or prefix; write it like %s", text, like)
 	case p != p.Masked():
 		return p, fmt.Errorf("%s has bits behind its length; write %s", p, p.Masked())
-	case !p.IsSingleIP() && !p.Addr().IsLoopback() && !p.Addr().IsLinkLocalUnicast() || p.Bits() < shortest(p.Addr()):
-		return p, fmt.Errorf("%s reaches over more than loopback or link-local addresses, and few others need to be allowed; name single addresses", p)
 	}
 	return p, nil
 }
@@ -130,16 +141,10 @@ func shortest(a netip.Addr) int {
 
 // anyPrefix takes an address or a prefix that is not everybody's.
 func anyPrefix(text string) (netip.Prefix, error) {
-	p, err := netip.ParsePrefix(text)
-	if a, addrErr := netip.ParseAddr(text); addrErr == nil && a.Zone() == "" {
-		a = a.Unmap()
-		p, err = netip.PrefixFrom(a, a.BitLen()), nil
-	}
+	p, err := wholePrefix(text, "10.0.0.7 or 10.0.0.0/24")
 	switch {
 	case err != nil:
-		return p, fmt.Errorf("%q is no address or prefix; write it like 10.0.0.7 or 10.0.0.0/24", text)
-	case p != p.Masked():
-		return p, fmt.Errorf("%s has bits behind its length; write %s", p, p.Masked())
+		return p, err
 	case p.Bits() == 0:
 		return p, fmt.Errorf("%s is everybody, who could then pass for anybody; name the load balancers", p)
 	}
